@@ -1,18 +1,16 @@
-"""Shapes are checked in the tests: every function of torsor is wrapped by jaxtyping and beartype before it is imported.
+"""What every test and every example in a docstring shares: shape checks, seeds, one thread.
 
-The fixture `plain` switches those checks off for one test: a wrong shape then meets torsor's own `ValueError`, and
+The fixture `plain` switches the shape checks off for one test: a wrong shape then meets torsor's own `ValueError`, and
 `torch.compile(fullgraph=True)` sees the plain functions.
 """
 
 import random
-import sys
 
-import jaxtyping
 import pytest
 
-if any(name == "torsor" or name.startswith("torsor.") for name in sys.modules):
-    raise RuntimeError("torsor was imported before its shape checks were installed; import it in the tests only")
-jaxtyping.install_import_hook("torsor", "beartype.beartype")
+from tests import shape_checks
+
+shape_checks.install("torsor")
 
 import numpy as np
 import torch
@@ -20,7 +18,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def reproducible():
-    """Every test starts from the same seeds and leaves torch's default dtype and threads as it found them."""
+    """Every test starts from the same seeds, on one thread, and leaves torch's default dtype as it found it."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 (libraries under test may use the global state)
     torch.manual_seed(0)
@@ -32,13 +30,11 @@ def reproducible():
 
 @pytest.fixture
 def plain():
-    """No shape checks of the import hook in this test."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
+    """No shape checks in this test, and nothing compiled before or after it is shared with it."""
     torch.compiler.reset()
-    yield
+    with shape_checks.switched_off():
+        yield
     torch.compiler.reset()
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture
