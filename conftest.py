@@ -5,6 +5,9 @@ The fixture `plain` switches the shape checks off for one test: a wrong shape th
 """
 
 import random
+import shutil
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,18 @@ shape_checks.install("torsor")
 
 import numpy as np
 import torch
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `compiler` run where C++ can be compiled against Python, and are skipped with the reason elsewhere."""
+    missing = None
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        missing = "there is no C++ compiler (Debian: apt install g++)"
+    elif not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        missing = "there are no Python headers (Debian: apt install python3-dev)"
+    for item in items:
+        if missing and item.get_closest_marker("compiler"):
+            item.add_marker(pytest.mark.skip(reason=missing))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,25 @@
+"""Import every module of the installed torsor: fails if one is missing from the wheel or needs what is not declared."""
+
+import importlib
+import pkgutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torsor
+
+home = Path(torsor.__file__).parent
+if not home.is_relative_to(sys.argv[1]):
+    sys.exit(f"torsor was imported from {home}, and not from the wheel in {sys.argv[1]}")
+if version("torsor") != torsor.__version__:
+    sys.exit(f"the wheel is {version('torsor')}, the package says {torsor.__version__}")
+if not (home / "py.typed").exists():
+    sys.exit("py.typed is missing from the wheel")
+for name in torsor.__all__:
+    getattr(torsor, name)
+modules = [
+    module.name for module in pkgutil.walk_packages([str(home)], "torsor.") if not module.name.endswith("__main__")
+]
+for name in modules:
+    importlib.import_module(name)
+print(f"torsor {torsor.__version__}: {len(modules)} modules imported from the wheel")
