@@ -20,7 +20,7 @@ import torch
 
 
 def pytest_collection_modifyitems(items):
-    """Tests marked `compiler` run where C++ can be compiled against Python, and are skipped with the reason elsewhere."""
+    """Tests marked `compiler` run where C++ can be compiled for Python; elsewhere they are skipped, with the reason."""
     missing = None
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         missing = "there is no C++ compiler (Debian: apt install g++)"

@@ -1,4 +1,4 @@
-"""Open a page in headless Chromium: fail on errors in its console, on requests that leave the page, on missing figures."""
+"""Open a page in headless Chromium, without a network: fail on errors in its console and on missing figures."""
 
 import argparse
 import re
