@@ -1,0 +1,87 @@
+"""The protocol of an action: what a group element does to a tensor."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from torch import Tensor
+
+from torsor.groups import Group
+
+Element = Any
+"""A group element with batch axes in front: a tensor, or a tuple of elements for a product group."""
+
+
+@dataclass(frozen=True, repr=False)
+class Action:
+    """A left action `action(group, g, x) -> g x` of a group on tensors.
+
+    The batch axes of `g` are the first axes of `x`, the axes that the law needs are the last, and what stands between
+    is carried along: a `Vector` under elements `(B, 3, 3)` takes `(B, 3)`, `(B, n, 3)` or `(B, n, m, 3)`.
+    `g` is cast to the dtype of `x`.
+
+    Arguments:
+        per: what a row of the tensor belongs to, `"node"`, `"edge"` or `"sample"`. By default a node where the inputs
+            hold a `Mask` or a `Batch`, else a sample.
+    """
+
+    per: Literal["node", "edge", "sample"] | None = field(default=None, kw_only=True)
+
+    def __call__(self, group: Group, g: Element, x: Tensor) -> Tensor:
+        """The tensor moved by the element, of the same shape."""
+        raise TypeError(f"{type(self).__name__} does not say how a group acts")
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The value in the linear space in which values may be averaged and compared."""
+        return x
+
+    def project(self, z: Tensor) -> Tensor:
+        """The value nearest to a point of that linear space: `project(embed(x)) = x`."""
+        return z
+
+    def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
+        """Why a tensor of this shape cannot be acted on, in words; None where it can."""
+        return None
+
+    def __repr__(self) -> str:
+        given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given)})"
+
+    @property
+    def feels_translation(self) -> bool:
+        """Whether a translation of space moves the value."""
+        return False
+
+    @property
+    def degree(self) -> int:
+        """The highest power of the linear part in the law, in the linear space of `embed`."""
+        return 0
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether integer values are meaningful: labels and layouts are, vectors are not."""
+        return False
+
+
+def over_middle_axes(factor: Tensor, x: Tensor, tail: int) -> Tensor:
+    """`factor` with singleton axes between its batch axes and its last `tail` axes, so that it broadcasts over `x`.
+
+    >>> import torch
+    >>> over_middle_axes(torch.ones(5, 3), torch.zeros(5, 7, 2, 3), tail=1).shape
+    torch.Size([5, 1, 1, 3])
+    """
+    batch = factor.ndim - tail
+    middle = (1,) * (x.ndim - batch - tail)
+    return factor.reshape(*factor.shape[:batch], *middle, *factor.shape[batch:])
+
+
+def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
+    """`matrix @ x` on the last axis of `x`, over all axes between the batch axes and the last.
+
+    >>> import torch
+    >>> apply_matrix(2 * torch.eye(3).expand(5, 3, 3), torch.ones(5, 7, 3)).shape
+    torch.Size([5, 7, 3])
+    """
+    batch = matrix.ndim - 2
+    rows = x.unsqueeze(-2) if x.ndim == batch + 1 else x.flatten(batch, -2)
+    moved = rows @ matrix.to(x.dtype).mT
+    return moved.reshape(*moved.shape[:batch], *x.shape[batch:-1], matrix.shape[-2])

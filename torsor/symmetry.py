@@ -1,0 +1,342 @@
+"""A symmetry of a function: a group, how it acts on each input, and how it acts on the output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torsor import _tree
+from torsor._layout import BatchLayout, check_sizes, check_values, read_layout, zero_padding
+from torsor._tree import Tree
+from torsor.actions import Action, Element, Image, Mask, Shared, jointly
+from torsor.groups import DirectProduct, Group
+
+Proposal = Any
+
+Inputs = Any
+"""The arguments of a function: a tuple (positional) or a dict (keywords) of trees of tensors; one tensor alone means a
+tuple of one."""
+
+
+@runtime_checkable
+class Transformation(Protocol):
+    """What can be drawn and applied to inputs and outputs: a `Symmetry`, or noise, colour and the like."""
+
+    def sample(self, inputs: Inputs, *, generator: torch.Generator | None = None) -> Any:
+        """Parameters of one random transformation per sample."""
+        ...
+
+    def act(self, g: Any, inputs: Inputs) -> Inputs:
+        """The inputs transformed."""
+        ...
+
+    def act_output(self, g: Any, out: Tree, inputs: Inputs) -> Tree:
+        """What the transformation makes of the output that belongs to these inputs."""
+        ...
+
+
+def is_action(node: Any) -> bool:
+    """Whether a node of a tree is an action, which is a leaf here although it is a dataclass."""
+    return isinstance(node, Action)
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """`f(g x) = g f(x)` for all `g` of a group, with an action for every input and output of `f`.
+
+    Arguments:
+        group: the group, such as `E(3)`.
+        inputs: actions of the arguments of `f`: a tuple (positional) or a dict (keywords); its entries may be any
+            containers of actions. One action alone means a tuple of one.
+        output: actions of what `f` returns: one action, or any container of actions.
+
+    Raises:
+        TypeError: where something other than actions stands in `inputs` or `output`.
+
+    >>> import torch
+    >>> from torsor import E, Point, Scalar, Symmetry, Vector
+    >>> sym = Symmetry(E(3), inputs=(Point(), Vector(), Scalar()), output=Point())
+    >>> x = torch.randn(4, 5, 3), torch.randn(4, 5, 3), torch.randn(4, 5, 1)
+    >>> g = sym.sample(x)
+    >>> g.shape, [y.shape for y in sym.act(g, x)]
+    (torch.Size([4, 4, 4]), [torch.Size([4, 5, 3]), torch.Size([4, 5, 3]), torch.Size([4, 5, 1])])
+    """
+
+    group: Group
+    inputs: Any
+    output: Any
+    _factors: tuple["Symmetry", ...] = field(default=(), repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.group, Group):
+            raise TypeError(f"group must be a torsor.groups.Group such as E(3); got {self.group!r}")
+        if isinstance(self.inputs, Action):
+            object.__setattr__(self, "inputs", (self.inputs,))
+        if not isinstance(self.inputs, tuple | dict) or not self.inputs:
+            raise TypeError(f"inputs must be a tuple or a dict of actions, one for each argument; got {self.inputs!r}")
+        for side in ("inputs", "output"):
+            for name, leaf in zip(
+                _tree.names(getattr(self, side), is_action), _tree.leaves(getattr(self, side), is_action), strict=True
+            ):
+                if not isinstance(leaf, Action):
+                    hint = f"; write {leaf.__name__}()" if isinstance(leaf, type) else ""
+                    raise TypeError(f"{side}{' ' + name if name else ''} must be an action; got {leaf!r}{hint}")
+
+    @property
+    def factors(self) -> tuple["Symmetry", ...]:
+        """The symmetries that this one is a product of: itself where it is none."""
+        return self._factors or (self,)
+
+    def __mul__(self, other: "Symmetry") -> "Symmetry":
+        """The product of two symmetries of the same function whose actions commute."""
+        parts = (*self.factors, *other.factors)
+        return Symmetry(
+            DirectProduct(*(part.group for part in parts)),
+            _join([part.inputs for part in parts], "inputs"),
+            _join([part.output for part in parts], "output"),
+            _factors=parts,
+        )
+
+    def act(self, g: Element, inputs: Inputs) -> Inputs:
+        """The inputs moved by one element per sample.
+
+        Arguments:
+            g: elements with batch axes `(B,)`, or `()` for the same element on all samples.
+            inputs: the arguments, laid out as the actions say.
+        """
+        inputs = as_inputs(inputs)
+        return self._move(g, self.inputs, inputs, self.layout(inputs), "inputs")
+
+    def act_output(self, g: Element, out: Tree, inputs: Inputs) -> Tree:
+        """The output that belongs to `inputs`, moved: what `f(g inputs)` has to be."""
+        return self._move(g, self.output, out, self.layout(inputs), "output")
+
+    def sample(
+        self, inputs: Inputs, proposal: Proposal | None = None, generator: torch.Generator | None = None
+    ) -> Element:
+        """One random element per sample, from `proposal` or else from `law(inputs)`."""
+        tensors = [x for a, x in self.slots(inputs) if isinstance(x, Tensor) and not isinstance(a, Shared)]
+        dtypes = [x.dtype for x in tensors if x.is_floating_point() or x.is_complex()]
+        return self.group.sample(
+            self.layout(inputs).size,
+            proposal=self.law(inputs) if proposal is None else proposal,
+            generator=generator,
+            dtype=dtypes[0] if dtypes else None,
+            device=tensors[0].device,
+        )
+
+    def law(self, inputs: Inputs) -> Proposal | None:
+        """How elements are drawn where nobody says otherwise; None is the Haar measure.
+
+        Haar on compact parts; translations N(0, r^2) with r the RMS radius of the points, or an eighth of the side of
+        images; linear parts polar with width 0.2.
+        """
+        if self.group.is_compact:
+            return None
+        return self.group.default_proposal(translation_scale=self._radius(inputs), spd_width=0.2)
+
+    def call(self, function: Callable[..., Tree], inputs: Inputs) -> Tree:
+        """`function` of the inputs, positional or by keyword."""
+        inputs = as_inputs(inputs)
+        return function(**inputs) if isinstance(inputs, dict) else function(*inputs)
+
+    def slots(self, inputs: Inputs) -> list[tuple[Action, Any]]:
+        """The actions of the inputs, each with the value that it moves."""
+        actions = _tree.leaves(self.inputs, is_action)
+        return list(zip(actions, _leaves(self.inputs, as_inputs(inputs), "inputs"), strict=True))
+
+    def layout(self, inputs: Inputs) -> BatchLayout:
+        """How the samples of this batch are laid out."""
+        return read_layout(self.slots(inputs))
+
+    def batch_size(self, inputs: Inputs) -> int:
+        """The number of samples."""
+        return self.layout(inputs).size
+
+    def repeat(self, inputs: Inputs, k: int) -> Inputs:
+        """`k` copies of the batch, copy-major: all samples of the first copy, then all of the second."""
+        inputs = as_inputs(inputs)
+        layout = self.layout(inputs)
+        return _map(self.inputs, inputs, lambda a, x: layout.repeat(a, x, k), "inputs")
+
+    @property
+    def input_names(self) -> list[str]:
+        """A name for each input: its keyword, or its place as in `inputs[0]`."""
+        return [f"inputs{name}" if name.startswith("[") else name for name in _tree.names(self.inputs, is_action)]
+
+    @property
+    def output_names(self) -> list[str]:
+        """A name for each output; `output` where there is only one."""
+        names = _tree.names(self.output, is_action)
+        return [name if name and not name.startswith("[") else f"output{name}" for name in names]
+
+    def average(self, out: Tree, weights: Float[Tensor, "b k"], inputs: Inputs) -> Tree:
+        """The weighted mean over `k` copies that lie copy-major in `out`, in the space of `embed`.
+
+        Arguments:
+            out: outputs for `repeat(inputs, k)`.
+            weights: for each sample and copy; they sum to 1 over the copies.
+            inputs: the batch that was repeated.
+        """
+        layout, k = self.layout(inputs), weights.shape[1]
+
+        def mean(action: Action, y: Tensor) -> Tensor:
+            copies = action.embed(y).unflatten(0, (k, -1))
+            factor = layout.spread(action, weights).mT.to(copies.dtype)
+            return action.project((copies * factor.reshape(*factor.shape, *(1,) * (copies.ndim - 2))).sum(0))
+
+        return _map(self.output, out, mean, "output")
+
+    def distance(self, p: Tree, q: Tree, inputs: Inputs) -> Tree:
+        """L2 distance of two outputs in the space of `embed`, `(B,)` for each."""
+        layout = self.layout(inputs)
+        others = iter(_leaves(self.output, q, "output"))
+
+        def distance(action: Action, y: Tensor) -> Tensor:
+            return layout.norm(action, action.embed(_floating(y)) - action.embed(_floating(next(others))))
+
+        return _map(self.output, p, distance, "output")
+
+    def norm(self, out: Tree, inputs: Inputs) -> Tree:
+        """L2 norm of an output in the space of `embed`, `(B,)` for each.
+
+        `Point` outputs are measured from the centroid of the `Point` inputs, so that the norm does not grow with the
+        distance of a scene from the origin.
+        """
+        layout = self.layout(inputs)
+        centre = self.centroid(inputs)
+
+        def norm(action: Action, y: Tensor) -> Tensor:
+            z = action.embed(_floating(y))
+            if action.feels_translation and centre is not None:
+                origin = layout.spread(action, centre).to(z.dtype)
+                z = z - origin.reshape(len(origin), *(1,) * (z.ndim - 2), z.shape[-1])
+            return layout.norm(action, z)
+
+        return _map(self.output, out, norm, "output")
+
+    def centroid(self, inputs: Inputs) -> Float[Tensor, "b n"] | None:
+        """The mean of the `Point` inputs of each sample; None where there are none."""
+        slot = next(((a, x) for a, x in self.slots(inputs) if a.feels_translation), None)
+        if slot is None:
+            return None
+        layout = self.layout(inputs)
+        points, present = layout.points(*slot)
+        count = layout.sum(slot[0], present.sum(1)).clamp(min=1)
+        return layout.sum(slot[0], (points * present.unsqueeze(-1)).sum(1)) / count.unsqueeze(-1)
+
+    def check(self, inputs: Inputs, *, values: bool = False) -> None:
+        """Refuse inputs that the actions do not fit.
+
+        Arguments:
+            inputs: the arguments of the function.
+            values: look into the tensors too: NaN and infinity, samples without nodes, indices out of order.
+
+        Raises:
+            ValueError: the structure, a shape, a device, the number of samples or a value is wrong; names the argument.
+            TypeError: an argument is no tensor, or its dtype cannot be moved.
+        """
+        slots = self.slots(inputs)
+        named = [(name, a, x) for name, (a, x) in zip(self.input_names, slots, strict=True)]
+        for name, action, x in named:
+            self._check_leaf(name, action, x)
+        layout = self.layout(inputs)
+        check_sizes(layout, named)
+        if values:
+            check_values(layout, named)
+
+    def check_output(self, out: Tree, inputs: Inputs) -> None:
+        """Refuse an output that the output actions do not fit, or that is not one value per row of the inputs.
+
+        Raises:
+            ValueError: the structure, a shape or the number of rows is wrong.
+            TypeError: an output is no tensor, or its dtype cannot be moved.
+        """
+        layout = self.layout(inputs)
+        actions = _tree.leaves(self.output, is_action)
+        for name, action, y in zip(self.output_names, actions, _leaves(self.output, out, "output"), strict=True):
+            self._check_leaf(name, action, y)
+            rows = layout.rows(action)
+            if y.ndim == 0 or len(y) != rows:
+                raise ValueError(
+                    f"{name} must have {rows} rows, one for each {layout.level(action)} of the inputs;"
+                    f" the function returned shape {tuple(y.shape)}"
+                )
+
+    def _check_leaf(self, name: str, action: Action, x: Any) -> None:
+        if isinstance(action, Shared):
+            return
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a tensor; got {type(x).__name__}")
+        if not action.is_discrete and not (x.is_floating_point() or x.is_complex()):
+            raise TypeError(f"{name} must be floating point for {action}; got {x.dtype}")
+        if problem := action.event_shape_problem(self.group, tuple(x.shape)):
+            raise ValueError(f"{name}: {problem}; got shape {tuple(x.shape)}")
+
+    def _move(self, g: Element, actions: Any, values: Tree, layout: BatchLayout, side: str) -> Tree:
+        mask = None if layout.mask is None else Mask()(self.group, g, layout.mask)
+
+        def move(action: Action, x: Any) -> Any:
+            moved = layout.move(action, self.group, g, x)
+            return moved if mask is None else zero_padding(action, moved, mask)
+
+        return _map(actions, values, move, side)
+
+    def _radius(self, inputs: Inputs) -> float:
+        slots, centre = self.slots(inputs), self.centroid(inputs)
+        if centre is not None:
+            action, x = next((a, x) for a, x in slots if a.feels_translation)
+            layout = self.layout(inputs)
+            points, present = layout.points(action, x)
+            square = (points - layout.spread(action, centre).unsqueeze(1)).square().sum(-1) * present
+            return float((square.sum() / present.sum().clamp(min=1)).sqrt()) or 1.0
+        images = [x for a, x in slots if isinstance(a, Image)]
+        return max(images[0].shape[-self.group.n :]) / 8 if images else 1.0
+
+
+def as_inputs(inputs: Inputs) -> Inputs:
+    """Inputs as a tuple or a dict: a tensor alone is a tuple of one, a list is a tuple."""
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    return tuple(inputs) if isinstance(inputs, list) else inputs
+
+
+def _leaves(actions: Any, values: Tree, side: str) -> list[Any]:
+    parts = _tree.match(_tree.flatten(actions, is_action)[1], values)
+    if parts is None:
+        raise ValueError(f"{side} must be {_outline(actions)}; got {_outline(values)}")
+    return parts
+
+
+def _map(actions: Any, values: Tree, function: Callable[[Action, Any], Any], side: str) -> Tree:
+    leaves, structure = _tree.flatten(actions, is_action)
+    return _tree.unflatten(
+        [function(a, x) for a, x in zip(leaves, _leaves(actions, values, side), strict=True)], structure
+    )
+
+
+def _join(trees: list[Any], side: str) -> Any:
+    structure = _tree.flatten(trees[0], is_action)[1]
+    rows = [_tree.match(structure, tree) for tree in trees]
+    if any(row is None for row in rows):
+        raise ValueError(
+            f"the factors of a product must have the same {side}; got {' and '.join(map(_outline, trees))}"
+        )
+    return _tree.unflatten([jointly(*column) for column in zip(*rows, strict=True)], structure)  # type: ignore[arg-type]
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() or x.is_complex() else x.double()
+
+
+def _outline(tree: Any) -> str:
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{key}: {_outline(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, tuple | list):
+        return "(" + ", ".join(map(_outline, tree)) + ("," if len(tree) == 1 else "") + ")"
+    if isinstance(tree, Tensor):
+        return f"tensor{list(tree.shape)}"
+    return type(tree).__name__
