@@ -1,4 +1,4 @@
-"""Linear algebra with gradients that stay finite where the textbook formulas divide by zero."""
+"""Eigenvectors of symmetric matrices with finite gradients."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-DEGENERATE = 1e-9  # relative gap below which two eigenvalues count as one; Puny et al. 2021 frames, measured
+from torsor.groups._precision import full_precision
+from torsor.groups.linalg._finite import make_finite, nan_unless
+
+DEGENERATE = 1e-9  # relative gap up to which two eigenvalues count as one in the gradient
 
 
+@full_precision
 def eigh(matrix: Float[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch m m"]]:
     """Eigenvalues (ascending) and eigenvectors of symmetric matrices, with finite gradients at repeated eigenvalues.
 
-    The backward uses 1/(l_i - l_j), replaced by 0 where |l_i - l_j| <= 1e-9 max|l|: exact for whatever does not depend
-    on the choice of basis inside an eigenspace. Double backward is exact where the eigenvalues are simple. Choose
-    float64 before the call if the spectrum matters; only the symmetric part of `matrix` is looked at.
+    The backward uses 1/(l_j - l_i), replaced by 0 where |l_i - l_j| <= 1e-9 max|l|: exact for whatever does not depend
+    on the choice of a basis inside an eigenspace. Double backward is exact where the eigenvalues are simple; use
+    `spectral_function` for functions of a matrix, whose second derivatives are exact everywhere. Only the symmetric
+    part of `matrix` is looked at. Choose float64 before the call where the eigenvectors matter.
 
     Arguments:
-        matrix: symmetric matrices (*batch, m, m).
+        matrix: symmetric matrices (*batch, m, m). Those that are not finite give NaN.
 
     Returns:
         (eigenvalues (*batch, m), eigenvectors (*batch, m, m) in columns).
-
-    Raises:
-        RuntimeError: from LAPACK, where the input is not finite.
 
     >>> import torch
     >>> from torsor.groups.linalg import eigh
@@ -34,8 +36,9 @@ def eigh(matrix: Float[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"]
     >>> bool(C.grad.isfinite().all())
     True
     """
-    values, vectors = _Eigh.apply((matrix + matrix.mT) / 2)
-    return values, vectors
+    safe, ok = make_finite((matrix + matrix.mT) / 2)
+    values, vectors = _Eigh.apply(safe)
+    return nan_unless(ok, values), nan_unless(ok, vectors)
 
 
 class _Eigh(torch.autograd.Function):
@@ -52,11 +55,11 @@ class _Eigh(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        # Written in differentiable ops on the saved outputs, so that autograd gives the double backward.
+        # Differentiable ops on the saved outputs: autograd finds the double backward.
         values, vectors = ctx.saved_tensors
         grad_values, grad_vectors = grads
         gaps = values[..., None, :] - values[..., :, None]
-        close = gaps.abs() <= DEGENERATE * values.abs().amax(-1, keepdim=True)[..., None]
+        close = gaps.abs() <= DEGENERATE * values.abs().amax(-1)[..., None, None] if values.numel() else gaps == 0
         quotient = torch.where(close, 0, 1 / torch.where(close, 1, gaps))
         inner = quotient * (vectors.mT @ grad_vectors) + torch.diag_embed(grad_values)
         grad = vectors @ inner @ vectors.mT
