@@ -174,21 +174,30 @@ class Symmetry:
         return [name if name and not name.startswith("[") else f"output{name}" for name in names]
 
     def average(self, out: Tree, weights: Float[Tensor, "b k"], inputs: Inputs) -> Tree:
-        """The weighted mean over `k` copies that lie copy-major in `out`, in the space of `embed`.
+        """The weighted mean over `k` copies that lie copy-major in `out`, taken in the space of `embed`.
 
         Arguments:
             out: outputs for `repeat(inputs, k)`.
             weights: for each sample and copy; they sum to 1 over the copies.
             inputs: the batch that was repeated.
         """
+        return self.project(self.weighted_sum(out, weights, inputs))
+
+    def weighted_sum(self, out: Tree, weights: Float[Tensor, "b k"], inputs: Inputs) -> Tree:
+        """`average` before `project`: sums of `embed(out)`, which may be added up in parts."""
         layout, k = self.layout(inputs), weights.shape[1]
 
-        def mean(action: Action, y: Tensor) -> Tensor:
-            copies = action.embed(y).unflatten(0, (k, -1))
+        def weighted(action: Action, y: Tensor) -> Tensor:
+            z = action.embed(y)
+            copies = z.reshape(k, len(z) // k, *z.shape[1:])
             factor = layout.spread(action, weights).mT.to(copies.dtype)
-            return action.project((copies * factor.reshape(*factor.shape, *(1,) * (copies.ndim - 2))).sum(0))
+            return (copies * factor.reshape(*factor.shape, *(1,) * (copies.ndim - 2))).sum(0)
 
-        return _map(self.output, out, mean, "output")
+        return _map(self.output, out, weighted, "output")
+
+    def project(self, embedded: Tree) -> Tree:
+        """Outputs from the space of `embed`."""
+        return _map(self.output, embedded, lambda action, z: action.project(z), "output")
 
     def distance(self, p: Tree, q: Tree, inputs: Inputs) -> Tree:
         """L2 distance of two outputs in the space of `embed`, `(B,)` for each."""

@@ -52,6 +52,11 @@ class Action:
         return False
 
     @property
+    def embedded(self) -> "Action":
+        """The law of the values of `embed`."""
+        return self
+
+    @property
     def degree(self) -> int:
         """The highest power of the linear part in the law, in the linear space of `embed`."""
         return 0

@@ -119,6 +119,10 @@ class Line(Action):
         return last_axis_problem(group, shape)
 
     @property
+    def embedded(self) -> Action:
+        return Tensor(2, per=self.per)
+
+    @property
     def degree(self) -> int:
         return 2
 

@@ -39,6 +39,10 @@ class Jointly(Action):
         return any(action.feels_translation for action in self.actions)
 
     @property
+    def embedded(self) -> Action:
+        return replace(self, actions=tuple(action.embedded for action in self.actions))
+
+    @property
     def degree(self) -> int:
         return max(action.degree for action in self.actions)
 

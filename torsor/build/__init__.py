@@ -1,0 +1,6 @@
+"""Models that have a symmetry by construction."""
+
+from torsor.build import frames
+from torsor.build.frames import FrameAveraging, GroupAverage
+
+__all__ = ["FrameAveraging", "GroupAverage", "frames"]

@@ -1,0 +1,175 @@
+"""Frames that need no axes: translations, scalings, permutations, finite groups, products."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torsor import _tree
+from torsor.actions import Edges, Nodes, Pairs
+from torsor.build.frames._axes import rms
+from torsor.build.frames._cloud import floating_dtype, read_clouds
+from torsor.build.frames._frameset import Frame, FrameSet, plain_frames
+from torsor.groups import Scaling, Symmetric, Translation
+from torsor.symmetry import Inputs, Symmetry
+
+
+@dataclass(frozen=True)
+class TranslationFrame:
+    """The frame of translations: the centroid of the first `Point` input, one element.
+
+    Arguments:
+        weights: name of an input with one non-negative weight per point.
+    """
+
+    weights: str | None = None
+    exact = True
+
+    def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
+        group = symmetry.group
+        if not isinstance(group, Translation):
+            raise TypeError(f"TranslationFrame is for Translation(n); got {group}")
+        cloud = read_clouds(symmetry, inputs, weights=self.weights)[0]
+        if not cloud.action.feels_translation:
+            raise ValueError("TranslationFrame needs a Point input")
+        centre = cloud.mean(cloud.points).to(floating_dtype(symmetry, inputs))
+        identity = torch.eye(group.n, dtype=centre.dtype, device=centre.device).expand(len(centre), -1, -1)
+        elements = group.from_parts(identity, centre).unsqueeze(1)
+        return plain_frames(group, elements, torch.ones_like(elements[..., 0, 0]), group.n)
+
+
+@dataclass(frozen=True)
+class ScaleFrame:
+    """The frame of scalings about the origin: the RMS length of the first `Point` or `Vector` input, one element.
+
+    Points that all lie at the origin have no scale: 1 is taken, and the sample is marked ambiguous.
+    """
+
+    weights: str | None = None
+    exact = True
+
+    def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
+        group = symmetry.group
+        if not isinstance(group, Scaling):
+            raise TypeError(f"ScaleFrame is for Scaling(n); got {group}")
+        cloud = read_clouds(symmetry, inputs, weights=self.weights)[0]
+        scale = rms(cloud).to(floating_dtype(symmetry, inputs))
+        identity = torch.eye(group.n, dtype=scale.dtype, device=scale.device)
+        elements = (torch.where(scale > 0, scale, 1)[:, None, None] * identity).unsqueeze(1)
+        frames = plain_frames(group, elements, torch.ones_like(elements[..., 0, 0]), group.n)
+        return FrameSet(group, elements, frames.weights, frames.gap, frames.rank, scale.detach() <= 0)
+
+
+@dataclass(frozen=True)
+class AllElements:
+    """All elements of a finite group: the largest frame, and the group average (the Reynolds operator).
+
+    Arguments:
+        max_size: refuse groups with more elements than this.
+    """
+
+    max_size: int = 5040
+    exact = True
+
+    def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
+        group = symmetry.group
+        if group.order is None:
+            raise TypeError(f"{group} is not finite: it has no average over all elements; use one of its frames")
+        if group.order > self.max_size:
+            raise ValueError(f"{group} has {group.order} elements, more than max_size={self.max_size}; use a frame")
+        layout = symmetry.layout(inputs)
+        dtype = floating_dtype(symmetry, inputs)
+        device = next(x.device for _, x in symmetry.slots(inputs) if isinstance(x, Tensor))
+        elements = group.elements(dtype=dtype, device=device)
+        copies = _tree.map(lambda e: e.unsqueeze(0).expand(layout.size, *e.shape), elements)
+        weights = torch.full((layout.size, group.order), 1 / group.order, dtype=dtype, device=device)
+        return plain_frames(group, copies, weights, group.n)
+
+
+@dataclass(frozen=True)
+class SortFrame:
+    """The frame of permutations that sorts the nodes lexicographically by their features, one element.
+
+    The features are those of all inputs that act as `Nodes`, in the order of the arguments. Nodes with equal features
+    are interchangeable; where there are `Pairs` or `Edges` they need not be, and the sample is marked ambiguous.
+    Discontinuous where two nodes change places.
+
+    Source: Puny et al. 2021 (arXiv 2110.03336), section 3.2, for one feature.
+    """
+
+    exact = True
+
+    def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
+        group = symmetry.group
+        if not isinstance(group, Symmetric):
+            raise TypeError(f"SortFrame is for Symmetric(n); got {group}")
+        layout = symmetry.layout(inputs)
+        slots = symmetry.slots(inputs)
+        columns = [
+            x.movedim(action.axis, -1).reshape(layout.size, -1, group.n).mT
+            if layout.batch is None
+            else x.reshape(layout.size, group.n, -1)
+            for action, x in slots
+            if isinstance(action, Nodes) and isinstance(x, Tensor)
+        ]
+        if not columns:
+            raise ValueError("SortFrame needs an input that acts as Nodes")
+        dtype = floating_dtype(symmetry, inputs)
+        keys = torch.cat([column.detach().double() for column in columns], -1)
+        if layout.mask is not None:
+            keys = torch.cat([(~layout.mask).unsqueeze(-1).double(), keys], -1)
+        order = torch.arange(group.n, device=keys.device).expand(layout.size, group.n)
+        for column in reversed(keys.unbind(-1)):
+            order = order.gather(1, column.gather(1, order).argsort(dim=1, stable=True))
+        ranked = keys.gather(1, order.unsqueeze(-1).expand(*order.shape, keys.shape[-1]))
+        tied = (ranked[:, 1:] == ranked[:, :-1]).all(-1).any(1)
+        if not any(isinstance(action, Pairs | Edges) for action, _ in slots):
+            tied = torch.zeros_like(tied)
+        weights = torch.ones(layout.size, 1, dtype=dtype, device=keys.device)
+        frames = plain_frames(group, order.unsqueeze(1), weights, group.n)
+        return FrameSet(group, frames.elements, weights, frames.gap, frames.rank, tied)
+
+
+@dataclass(frozen=True)
+class ProductFrame:
+    """The frame of a product of groups: `second` of what `first` has canonicalised, and so on.
+
+    Every frame must be invariant under the groups that come after it: principal axes under permutations, say.
+
+    Arguments:
+        frames: one frame per factor of the symmetry, in the order of its factors.
+    """
+
+    frames: tuple[Frame, ...]
+
+    def __init__(self, *frames: Frame) -> None:
+        object.__setattr__(self, "frames", frames)
+
+    @property
+    def exact(self) -> bool:
+        return all(frame.exact for frame in self.frames)
+
+    def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
+        parts = symmetry.factors
+        if len(parts) != len(self.frames):
+            raise ValueError(f"ProductFrame has {len(self.frames)} frames and the symmetry {len(parts)} factors")
+        found = self.frames[0](parts[0], inputs)
+        elements: tuple[Tensor, ...] = (found.elements,)
+        weights, gap, rank, ambiguous = found.weights, found.gap, found.rank, found.ambiguous
+        for part, frame in zip(parts[1:], self.frames[1:], strict=True):
+            b, k = weights.shape
+            canonical = symmetry.repeat(inputs, k)
+            for earlier, chosen in zip(parts, elements, strict=False):
+                canonical = earlier.act(earlier.group.inverse(chosen.transpose(0, 1).flatten(0, 1)), canonical)
+            then = frame(part, canonical)
+            new = then.weights.shape[1]
+            elements = (*(e.repeat_interleave(new, 1) for e in elements), _per_sample(then.elements, b).flatten(1, 2))
+            weights = (weights.unsqueeze(2) * _per_sample(then.weights, b)).flatten(1)
+            gap = torch.minimum(gap, _per_sample(then.gap, b).amin(1))
+            ambiguous = ambiguous | _per_sample(then.ambiguous, b).any(1)
+        return FrameSet(symmetry.group, elements, weights, gap, rank, ambiguous)
+
+
+def _per_sample(folded: Tensor, b: int) -> Tensor:
+    """`(K B, ...)`, copy-major, as `(B, K, ...)`."""
+    return folded.reshape(-1, b, *folded.shape[1:]).transpose(0, 1) if b else folded.unsqueeze(1)
