@@ -109,19 +109,12 @@ class DirectSum(Rep):
         return sum(count * rep.dim(group) for count, rep in self.terms)
 
     def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
-        return self._on_the_diagonal(Scalar().matrix(group, g), [rep.matrix(group, g) for _, rep in self.terms])
+        blocks = [(count, rep.matrix(group, g)) for count, rep in self.terms]
+        return on_the_diagonal(blocks, empty=Scalar().matrix(group, g)[..., :0, :0])
 
     def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
-        return self._on_the_diagonal(Scalar().dmatrix(group, v), [rep.dmatrix(group, v) for _, rep in self.terms])
-
-    def _on_the_diagonal(self, like: Tensor, blocks: list[Tensor]) -> Tensor:
-        size, start, rows = sum(n * b.shape[-1] for (n, _), b in zip(self.terms, blocks)), 0, []
-        for (count, _), block in zip(self.terms, blocks):
-            block = _kron(torch.eye(count, dtype=block.dtype, device=block.device), block)
-            end = start + block.shape[-1]
-            rows.append(torch.nn.functional.pad(block, (start, size - end)))
-            start = end
-        return torch.cat(rows, -2) if rows else like[..., :0, :0]
+        blocks = [(count, rep.dmatrix(group, v)) for count, rep in self.terms]
+        return on_the_diagonal(blocks, empty=Scalar().dmatrix(group, v)[..., :0, :0])
 
     def _move(self, group: Group, g: Element, rows: Tensor) -> Tensor:
         parts, start = [], 0
@@ -165,7 +158,7 @@ class TensorProduct(Rep):
     factors: tuple[Rep, ...]
 
     def dim(self, group: Group) -> int:
-        return math.prod(f.dim(group) for f in self.factors)
+        return math.prod([f.dim(group) for f in self.factors])
 
     def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
         return functools.reduce(_kron, [f.matrix(group, g) for f in self.factors])
@@ -269,6 +262,17 @@ def tensor_product(factors: Factors, per: Any = None) -> Rep:
     if len(factors) < 2:
         return replace(factors[0] if factors else Scalar(), per=per)
     return TensorProduct(factors, per=per)
+
+
+def on_the_diagonal(blocks: list[tuple[int, Tensor]], empty: Tensor) -> Tensor:
+    """The block-diagonal matrix with each block repeated so many times; `empty` where there is none."""
+    blocks = [(count, block) for count, block in blocks if count * block.shape[-1]]
+    sizes, rows, start = [count * block.shape[-1] for count, block in blocks], [], 0
+    for size, (count, block) in zip(sizes, blocks):
+        copies = _kron(torch.eye(count, dtype=block.dtype, device=block.device), block)
+        rows.append(torch.nn.functional.pad(copies, (start, sum(sizes) - start - size)))
+        start += size
+    return torch.cat(rows, -2) if rows else empty
 
 
 def _terms(rep: Rep) -> tuple[tuple[int, Rep], ...]:
