@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from torsor import _tree
 from torsor.actions import Action, Batch, Edges, Jointly, Layout, Mask, Nodes, Pairs, Shared
 from torsor.groups import DirectProduct, Group
 
@@ -95,11 +96,18 @@ class BatchLayout:
             return x
         return self._move_rows(action, action, group, g, x)
 
+    def orbit(self, action: Action, group: Group, g: Any, x: Any, k: int) -> Any:
+        """A value moved by `k` elements per sample, copy-major: `move` by elements `(k B,)` of `repeat`."""
+        if isinstance(action, Layout) or self.batch is not None:
+            return self.move(action, group, g, self.repeat(action, x, k))
+        elements = _tree.map(lambda e: e.reshape(k, len(e) // k, *e.shape[1:]), g)
+        return action.orbit(group, elements, x).flatten(0, 1)
+
     def _move_rows(self, rows_of: Action, action: Action, group: Group, g: Any, x: Tensor) -> Tensor:
         if isinstance(action, Nodes | Pairs):
             return self._permute_rows(rows_of, action, group, g, x)
         batched = len(group.batch_shape(g)) > 0
-        return action(group, g[self.sample_of_row(rows_of)] if batched else g, x)
+        return action(group, _tree.map(lambda e: e[self.sample_of_row(rows_of)], g) if batched else g, x)
 
     def _permute_rows(self, rows_of: Action, action: Action, group: Group, g: Tensor, x: Tensor) -> Tensor:
         n = group.n

@@ -110,6 +110,20 @@ class Symmetry:
         inputs = as_inputs(inputs)
         return self._move(g, self.inputs, inputs, self.layout(inputs), "inputs")
 
+    def orbit(self, g: Element, inputs: Inputs, k: int) -> Inputs:
+        """The inputs moved by `k` elements per sample, copy-major: `act(g, repeat(inputs, k))`, without the copies.
+
+        Arguments:
+            g: elements with batch axes `(k B,)`: one for every sample, then another for every sample, ...
+        """
+        inputs = as_inputs(inputs)
+        layout = self.layout(inputs)
+        moved = _map(self.inputs, inputs, lambda a, x: layout.orbit(a, self.group, g, x, k), "inputs")
+        if layout.mask is None:
+            return moved
+        mask = Mask()(self.group, g, layout.repeat(Mask(), layout.mask, k))
+        return _map(self.inputs, moved, lambda a, x: zero_padding(a, x, mask), "inputs")
+
     def act_output(self, g: Element, out: Tree, inputs: Inputs) -> Tree:
         """The output that belongs to `inputs`, moved: what `f(g inputs)` has to be."""
         return self._move(g, self.output, out, self.layout(inputs), "output")

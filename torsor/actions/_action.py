@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from torsor.groups import Group
@@ -29,6 +30,11 @@ class Action:
     def __call__(self, group: Group, g: Element, x: Tensor) -> Tensor:
         """The tensor moved by the element, of the same shape."""
         raise TypeError(f"{type(self).__name__} does not say how a group acts")
+
+    def orbit(self, group: Group, g: Element, x: Tensor) -> Tensor:
+        """The value moved by `K` elements per sample: `(K, B, ...)` from elements `(K, B)` and a value `(B, ...)`."""
+        copies = group.batch_shape(g)[0]
+        return self(group, g, x.unsqueeze(0).expand(copies, *x.shape))
 
     def embed(self, x: Tensor) -> Tensor:
         """The value in the linear space in which values may be averaged and compared."""
@@ -90,3 +96,22 @@ def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
     rows = x.unsqueeze(-2) if x.ndim == batch + 1 else x.flatten(batch, -2)
     moved = rows @ matrix.to(x.dtype).mT
     return moved.reshape(*moved.shape[:batch], *x.shape[batch:-1], matrix.shape[-2])
+
+
+def apply_matrices(matrix: Tensor, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    """`matrix @ x + shift` on the last axis for `K` matrices per sample: `(K, B, i, j)` and `(B, ..., j)`.
+
+    One wide product instead of `K B` narrow ones, whose overhead is larger than they are.
+
+    >>> import torch
+    >>> apply_matrices(torch.ones(8, 5, 2, 3), torch.ones(5, 7, 3)).shape
+    torch.Size([8, 5, 7, 2])
+    """
+    k, b, i, j = matrix.shape
+    rows = x.unsqueeze(1) if x.ndim == 2 else x.flatten(1, -2)
+    wide = matrix.to(x.dtype).permute(1, 3, 0, 2).reshape(b, j, k * i)
+    if shift is None:
+        moved = torch.bmm(rows, wide)
+    else:
+        moved = torch.baddbmm(shift.to(x.dtype).transpose(0, 1).reshape(b, 1, k * i), rows, wide)
+    return moved.unflatten(-1, (k, i)).permute(2, 0, 1, 3).reshape(k, *x.shape[:-1], i)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor as Array
 
-from torsor.actions._action import Action, Element, apply_matrix, over_middle_axes
+from torsor.actions._action import Action, Element, apply_matrices, apply_matrix, over_middle_axes
 from torsor.actions._rep import Vector
 from torsor.groups import Group
 from torsor.groups.linalg import eigh
@@ -26,6 +26,9 @@ class Point(Action):
 
     def __call__(self, group: Group, g: Element, x: Array) -> Array:
         return act_on_points(group, g, x)
+
+    def orbit(self, group: Group, g: Element, x: Array) -> Array:
+        return apply_matrices(group.linear(g), x, group.translation(g))
 
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         return last_axis_problem(group, shape)
@@ -135,9 +138,16 @@ def act_on_points(group: Group, g: Element, x: Array) -> Array:
     >>> act_on_points(Translation(2), Translation(2).exp(torch.tensor([1.0, 2.0])), torch.zeros(3, 2))[0]
     tensor([1., 2.])
     """
-    moved = apply_matrix(group.linear(g), x)
     shift = group.translation(g)
-    return moved if shift is None else moved + over_middle_axes(shift.to(x.dtype), x, 1)
+    if shift is None:
+        return apply_matrix(group.linear(g), x)
+    batch = shift.ndim - 1
+    rows = x.unsqueeze(-2) if x.ndim == batch + 1 else x.flatten(batch, -2)
+    linear = group.linear(g).to(x.dtype).mT
+    if batch == 1 and len(linear) == len(rows):  # one kernel instead of two passes
+        return torch.baddbmm(shift.to(x.dtype).unsqueeze(-2), rows, linear).reshape(x.shape)
+    moved = rows @ linear + shift.to(x.dtype).unsqueeze(-2)
+    return moved.reshape(*moved.shape[:batch], *x.shape[batch:])
 
 
 def last_axis_problem(group: Group, shape: tuple[int, ...]) -> str | None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torsor.actions._action import Action, Element
+from torsor.actions._action import Action, Element, apply_matrices
 from torsor.groups import DirectProduct, Group, Symmetric
 
 
@@ -64,6 +64,9 @@ class Rep(Action):
         rows = x.unsqueeze(-2) if x.ndim == batch + 1 else x.flatten(batch, -2)
         moved = self._move(group, g, rows)
         return moved.reshape(*moved.shape[:batch], *x.shape[batch:])
+
+    def orbit(self, group: Group, g: Element, x: Tensor) -> Tensor:
+        return apply_matrices(self.matrix(group, g), x)
 
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         dim = self.dim(group)
@@ -169,6 +172,9 @@ class Scalar(Rep):
 
     def __call__(self, group: Group, g: Element, x: Any) -> Any:
         return x
+
+    def orbit(self, group: Group, g: Element, x: Tensor) -> Tensor:
+        return x.unsqueeze(0).expand(group.batch_shape(g)[0], *x.shape)
 
     def _move(self, group: Group, g: Element, rows: Tensor) -> Tensor:
         return rows

@@ -134,7 +134,7 @@ class FrameAveraging(nn.Module):
         """The outputs in all frames, moved back, copy-major."""
         symmetry = self.symmetry
         g = frames.fold()
-        canonical = symmetry.act(symmetry.group.inverse(g), symmetry.repeat(inputs, frames.weights.shape[1]))
+        canonical = symmetry.orbit(symmetry.group.inverse(g), inputs, frames.weights.shape[1])
         out = symmetry.call(self.net, canonical)
         symmetry.check_output(out, canonical)
         return symmetry.act_output(g, out, canonical)

@@ -77,7 +77,7 @@ class FrameSet:
         return replace(self, elements=elements, weights=self.weights[:, start:stop])
 
     def sample(self, k: int = 1, generator: torch.Generator | None = None) -> "FrameSet":
-        """`k` elements per sample, drawn with probability `weights`: unbiased for the average, not exactly symmetric."""
+        """`k` elements per sample, drawn with probability `weights`: unbiased for the average, not exact."""
         choice = torch.multinomial(self.weights.detach(), k, replacement=True, generator=generator)
         weights = torch.full_like(choice, 1, dtype=self.weights.dtype) / k
         return replace(self, elements=_take(self.elements, choice), weights=weights)
