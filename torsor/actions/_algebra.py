@@ -48,7 +48,7 @@ class Dual(Rep):
         return replace(self.rep, per=self.per)
 
     def __repr__(self) -> str:
-        return f"{self.rep}.dual"
+        return f"{self.rep!r}.dual"
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +96,8 @@ class OfFactor(Rep):
         return replace(self, rep=self.rep.dual)
 
     def __repr__(self) -> str:
-        return f"({self.rep}).of({self.factor})" if isinstance(self.rep, DirectSum) else f"{self.rep}.of({self.factor})"
+        word = f"({self.rep!r})" if isinstance(self.rep, DirectSum | TensorProduct) else repr(self.rep)
+        return f"{word}.of({self.factor})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,7 +148,9 @@ class DirectSum(Rep):
         return replace(self, terms=tuple((count, rep.dual) for count, rep in self.terms))
 
     def __repr__(self) -> str:
-        words = [str(r) if n == 1 else f"{n}*({r})" if isinstance(r, DirectSum) else f"{n}*{r}" for n, r in self.terms]
+        words = [
+            repr(r) if n == 1 else f"{n}*({r!r})" if isinstance(r, DirectSum) else f"{n}*{r!r}" for n, r in self.terms
+        ]
         return " + ".join(words) or "0*Scalar()"
 
 
@@ -200,7 +203,7 @@ class TensorProduct(Rep):
     def __repr__(self) -> str:
         words = []
         for rep, equal in itertools.groupby(self.factors):
-            word, count = f"({rep})" if isinstance(rep, DirectSum) else str(rep), len(list(equal))
+            word, count = f"({rep!r})" if isinstance(rep, DirectSum) else repr(rep), len(list(equal))
             words.append(word if count == 1 else f"{word}**{count}")
         return "*".join(words)
 

@@ -87,7 +87,7 @@ class Irreps(Rep):
     @property
     def lmax(self) -> int:
         """The highest degree; 0 where there is none."""
-        return max([0, *(ir.l for _, ir in self)])
+        return max([0, *self.ls])
 
     def dim(self, group: Group | None = None) -> int:
         """The length of the axis, under the group or, without one, in space."""
@@ -122,7 +122,8 @@ class Irreps(Rep):
         """For each entry its number of copies and the matrix of one copy."""
         R = group.linear(g)
         parity = group.parity(g).double()
-        D = wigner_ladder(self.lmax, R.double()) if self._space(group) == 3 else _turns(self.lmax, R.double(), parity)
+        highest = max([0, *[ir.l for _, ir in self]])
+        D = wigner_ladder(highest, R.double()) if self._space(group) == 3 else _turns(highest, R.double(), parity)
         sign = parity[..., None, None]
         return [(count, (D[ir.l] if ir.is_natural else sign * D[ir.l]).to(R.dtype)) for count, ir in self]
 

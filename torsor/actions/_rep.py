@@ -65,9 +65,6 @@ class Rep(Action):
         moved = self._move(group, g, rows)
         return moved.reshape(*moved.shape[:batch], *x.shape[batch:])
 
-    def orbit(self, group: Group, g: Element, x: Tensor) -> Tensor:
-        return apply_matrices(self.matrix(group, g), x)
-
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         dim = self.dim(group)
         if not shape or shape[-1] != dim:
@@ -82,7 +79,7 @@ class Rep(Action):
         >>> order.rep, order.permutation.tolist()
         (2*Scalar() + 2*V, [2, 3, 0, 1, 4, 5])
         """
-        copies = sorted(self._copies(group), key=lambda copy: (len(copy[0]), str(copy[0])))
+        copies = sorted(self._copies(group), key=lambda copy: (len(copy[0]), repr(copy[0])))
         types: dict[Factors, int] = {}
         for factors, _ in copies:
             types[factors] = types.get(factors, 0) + 1
@@ -225,6 +222,11 @@ class Vector(Rep):
     def _move(self, group: Group, g: Element, rows: Tensor) -> Tensor:
         return _permuted(rows, g) if isinstance(group, Symmetric) else super()._move(group, g, rows)
 
+    def orbit(self, group: Group, g: Element, x: Tensor) -> Tensor:
+        if isinstance(group, Symmetric):
+            return super().orbit(group, g, x)
+        return apply_matrices(self.matrix(group, g), x)
+
     def _copies(self, group: Group) -> list[tuple[Factors, np.ndarray]]:
         return [((V,), np.arange(self.dim(group)))]
 
@@ -233,7 +235,7 @@ class Vector(Rep):
         return 1
 
     def __repr__(self) -> str:
-        return "V" if self.per is None else super().__repr__()
+        return "V" if type(self) is Vector and self.per is None else super().__repr__()
 
 
 @dataclass(frozen=True, repr=False)
