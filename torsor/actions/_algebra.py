@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from torsor.actions._action import Element
@@ -28,10 +28,10 @@ class Dual(Rep):
     def dim(self, group: Group) -> int:
         return self.rep.dim(group)
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         return self.rep.matrix(group, group.inverse(g)).mT
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         return -self.rep.dmatrix(group, v).mT
 
     def _copies(self, group: Group) -> list[tuple[Factors, np.ndarray]]:
@@ -68,10 +68,10 @@ class OfFactor(Rep):
     def dim(self, group: Group) -> int:
         return self.rep.dim(self._part(group))
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         return self.rep.matrix(self._part(group), g[self.factor])
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         part = self._part(group)
         start = sum(f.dim for f in group.factors[: self.factor])  # type: ignore[attr-defined]
         return self.rep.dmatrix(part, v[..., start : start + part.dim])
@@ -109,11 +109,11 @@ class DirectSum(Rep):
     def dim(self, group: Group) -> int:
         return sum(count * rep.dim(group) for count, rep in self.terms)
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         blocks = [(count, rep.matrix(group, g)) for count, rep in self.terms]
         return on_the_diagonal(blocks, empty=Scalar().matrix(group, g)[..., :0, :0])
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         blocks = [(count, rep.dmatrix(group, v)) for count, rep in self.terms]
         return on_the_diagonal(blocks, empty=Scalar().dmatrix(group, v)[..., :0, :0])
 
@@ -163,10 +163,10 @@ class TensorProduct(Rep):
     def dim(self, group: Group) -> int:
         return math.prod([f.dim(group) for f in self.factors])
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         return functools.reduce(_kron, [f.matrix(group, g) for f in self.factors])
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         def leibniz(a: Tensor, b: Tensor) -> Tensor:
             one_a, one_b = (torch.eye(m.shape[-1], dtype=m.dtype, device=m.device) for m in (a, b))
             return _kron(a, one_b) + _kron(one_a, b)

@@ -139,7 +139,8 @@ class EquivariantBasis(nn.Module):
     def coefficients(self, W: Float[Tensor, "*batch dim_out dim_in"]) -> Float[Tensor, "*batch rank"]:
         """The coordinates of W's projection in the basis: block by block, copies of the output type first."""
         self._check(W)
-        return torch.cat([W[..., :0, 0], *((B @ Q).flatten(-3) for B, Q in self._coordinates(W))], -1)
+        empty = W.new_zeros(*W.shape[:-2], 0)
+        return torch.cat([empty, *((B @ Q).flatten(-3) for B, Q in self._coordinates(W))], -1)
 
     def from_coefficients(self, c: Float[Tensor, "*batch rank"]) -> Float[Tensor, "*batch dim_out dim_in"]:
         """The equivariant matrix with these coordinates."""

@@ -103,7 +103,7 @@ class Tangent(Constraint):
         return sum((self._along(f, w, transpose) for f in range(len(self.matrices))), torch.zeros_like(w))
 
     def bound(self) -> float:
-        return sum(float(torch.linalg.matrix_norm(m, 2)) for m in self.matrices)
+        return math.fsum(float(torch.linalg.matrix_norm(m, 2)) for m in self.matrices)
 
 
 class Fixed(Constraint):
@@ -116,7 +116,7 @@ class Fixed(Constraint):
         return moved - w
 
     def bound(self) -> float:
-        return 1 + math.prod([float(torch.linalg.matrix_norm(m, 2)) for m in self.matrices])
+        return 1 + math.prod([float(torch.linalg.matrix_norm(m, 2)) for m in self.matrices], start=1.0)
 
 
 def _constraints(group: Group, out: Factors, source: Factors) -> list[Constraint]:
@@ -124,13 +124,19 @@ def _constraints(group: Group, out: Factors, source: Factors) -> list[Constraint
     if group.dim:
         v = torch.eye(group.dim, dtype=torch.float64)
         axes = [f.dmatrix(group, v) for f in out] + [-f.dmatrix(group, v).mT for f in source]
-        constraints += [Tangent(tuple(m[i] for m in axes)) for i in range(group.dim)]
+        constraints += [Tangent(matrices) for matrices in _real(axes, group.dim, group)]
     for h in _discrete_generators(group):
         inverse = group.inverse(h)
         axes = [f.matrix(group, h) for f in out] + [f.matrix(group, inverse).mT for f in source]
-        count = group.batch_shape(h)[0]
-        constraints += [Fixed(tuple(m[i].double() for m in axes)) for i in range(count)]
+        constraints += [Fixed(matrices) for matrices in _real(axes, group.batch_shape(h)[0], group)]
     return constraints
+
+
+def _real(axes: list[Tensor], count: int, group: Group) -> list[tuple[Tensor, ...]]:
+    """The matrices of all axes for each generator, in float64."""
+    if any(m.is_complex() for m in axes):
+        raise TypeError(f"equivariant maps are solved for real representations; those of {group} are complex")
+    return [tuple(m[i].double() for m in axes) for i in range(count)]
 
 
 def _discrete_generators(group: Group) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from torsor.actions._action import Action, Element, apply_matrices
@@ -37,11 +37,11 @@ class Rep(Action):
         """The length of the axis that the group acts on."""
         raise NotImplementedError(f"{type(self).__name__} has no dim")
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         """rho(g), in the dtype of the element (the default dtype where elements are indices)."""
         raise NotImplementedError(f"{type(self).__name__} has no matrix")
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         """The derivative of `rho(exp(t v))` at t = 0, for coordinates v in the Lie algebra."""
         raise NotImplementedError(f"{type(self).__name__} has no dmatrix")
 
@@ -211,11 +211,11 @@ class Vector(Rep):
             raise TypeError(f"{self} is ambiguous under {group}: name the factor that acts, for example {self}.of(0)")
         return group.n
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         self.dim(group)
         return _permutation_matrix(g) if isinstance(group, Symmetric) else group.linear(g)
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         n = self.dim(group)
         return v.new_zeros(*v.shape[:-1], n, n) if isinstance(group, Symmetric) else group.hat(v)[..., :n, :n]
 
@@ -281,11 +281,11 @@ class Regular(Rep):
             raise TypeError(f"Regular needs a finite group; got {group}")
         return group.order
 
-    def matrix(self, group: Group, g: Element) -> Float[Tensor, "*batch dim dim"]:
+    def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         matrix = _permutation_matrix(self._indices(group, g))
         return matrix.to(g.dtype) if isinstance(g, Tensor) and g.is_floating_point() else matrix
 
-    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Float[Tensor, "*batch dim dim"]:
+    def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         return v.new_zeros(*v.shape[:-1], self.dim(group), self.dim(group))
 
     def _move(self, group: Group, g: Element, rows: Tensor) -> Tensor:
