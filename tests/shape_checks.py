@@ -62,7 +62,9 @@ def _checked_attribute(value: Any, module: str) -> Any:
 
 
 def _is_checkable(value: Any, module: str) -> bool:
-    return isinstance(value, FunctionType) and value.__module__ == module and bool(value.__annotations__)
+    if not isinstance(value, FunctionType) or value.__module__ != module or not value.__annotations__:
+        return False
+    return not hasattr(value, "__wrapped__")  # a decorator such as contextmanager returns something else than annotated
 
 
 class _CheckingLoader(SourceFileLoader):

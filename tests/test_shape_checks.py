@@ -11,8 +11,9 @@ import torch
 from tests import shape_checks
 
 SOURCE = """
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +25,11 @@ def square(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
 
 def wrong(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
     return x @ x
+
+
+@contextmanager
+def context() -> Iterator[int]:
+    yield 1
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,11 @@ def test_plain_functions_compile_as_one_graph(sample, plain):
 def test_checked_functions_compute_the_same(sample):
     torch.testing.assert_close(sample.Net()(SQUARE), 2 * SQUARE @ SQUARE)
     assert pickle.loads(pickle.dumps(sample.Scaled(torch.tensor(3.0)))).by == 3.0
+
+
+def test_what_a_decorator_returns_is_left_alone(sample):
+    with sample.context() as value:
+        assert value == 1
 
 
 def test_installing_after_the_import_is_refused(sample):
