@@ -1,4 +1,4 @@
-"""Checks at the door: dimensions, shapes, dtypes. They look at metadata only, so they cost nothing under compile or vmap."""
+"""Checks at the door: dimensions, shapes, dtypes. They read metadata only: compile and vmap see nothing of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Finite groups: matrices and permutations."""
+"""Finite groups of matrices."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,33 +9,86 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torsor.groups._check import check_dimension, real_dtype
+from torsor.groups._check import check_dimension, check_matrices, real_dtype
 from torsor.groups._group import Group
-from torsor.groups._matrix import GroupOfMatrices
+from torsor.groups._haar import integers
+from torsor.groups._matrix import GroupOfMatrices, angle_size
 
 
-class FiniteMatrices(GroupOfMatrices):
-    """What finite groups of matrices share."""
+class FiniteGroup(Group):
+    """What finite groups share; a new one says `order`, `elements` and `index_of`."""
 
-    is_compact = is_orthogonal = True
-    dim = 0  # type: ignore[assignment]
+    is_compact = True
+
+    @property
+    def exp_is_surjective(self) -> bool:  # type: ignore[override]
+        return self.order == 1
+
+    @property
+    def is_connected(self) -> bool:  # type: ignore[override]
+        return self.order == 1
+
+    def multiplication_table(self) -> Tensor:
+        g = self.elements(torch.float64)
+        return torch.stack([self.index_of(self.compose(g[i], g)) for i in range(len(g))])
+
+    def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Tensor:
+        assert self.order is not None
+        return self.elements(dtype, device)[integers(self.order, shape, generator, device)]
+
+
+class FiniteMatrices(FiniteGroup, GroupOfMatrices):
+    """What finite groups of orthogonal matrices share; a new one says `order` and `elements`."""
+
+    is_orthogonal = True
+    decompositions = ("polar",)
 
     def basis(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        return torch.empty(0, self.matrix_dim, self.matrix_dim, dtype=real_dtype(dtype), device=device)
+        return self.identity(0, dtype=dtype, device=device)
 
-    def _draw(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype, device: Any) -> Tensor:
-        assert self.order is not None
-        index = torch.randint(self.order, shape, generator=generator, device=device)
-        return self.elements(dtype, device)[index]
+    def exp(self, v: Tensor) -> Tensor:
+        return self.identity(*self.hat(v).shape[:-2], dtype=v.dtype, device=v.device)
+
+    def _log(self, g: Tensor) -> tuple[Tensor, Tensor | None]:
+        check_matrices(g, self.matrix_dim, self)
+        return g[..., 0, :0], ~(self.index_of(g) > 0)
+
+    def _exp_shift(self, u: Tensor, v: Tensor) -> Tensor:
+        return v
+
+    def _log_shift(self, u: Tensor, shift: Tensor) -> Tensor:
+        return shift
+
+    def index_of(self, g: Tensor) -> Tensor:
+        """The position of the nearest of `elements()`."""
+        check_matrices(g, self.matrix_dim, self)
+        return torch.einsum("...ij,kij->...k", g, self.elements(g.dtype, g.device)).argmax(-1)
+
+    def project(self, g: Tensor) -> Tensor:
+        return self.elements(g.dtype, g.device)[self.index_of(g)]
+
+    def contains(self, g: Tensor, atol: float | None = None) -> Tensor:
+        return self._all_close(g, self.project(g), self._atol(g, atol))
+
+    def distance_from_identity(self, g: Tensor) -> Tensor:
+        """|log g|_F / sqrt(2) from the eigenangles: the angle of a rotation, pi/sqrt(2) for a mirror."""
+        check_matrices(g, self.matrix_dim, self)
+        return angle_size(g)
 
 
 @dataclass(frozen=True, repr=False)
 class Trivial(FiniteMatrices):
-    """The group that does nothing to R^n."""
+    """The group that does nothing to R^n.
+
+    >>> from torsor import Trivial
+    >>> Trivial(2).elements()
+    tensor([[[1., 0.],
+             [0., 1.]]])
+    """
 
     n: int = 1
-    is_abelian = is_connected = exp_is_surjective = True
-    order = 1  # type: ignore[assignment]
+    order = 1
+    is_abelian = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n", check_dimension(self.n, "n of Trivial(n)"))
@@ -45,14 +97,21 @@ class Trivial(FiniteMatrices):
         return self.identity(1, dtype=dtype, device=device)
 
 
-def _turns(k: int, dtype: torch.dtype | None, device: Any) -> Tensor:
-    angle = torch.arange(k, dtype=torch.float64, device=device) * (2 * math.pi / k)
-    return torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).view(-1, 2, 2).to(real_dtype(dtype))
-
-
 @dataclass(frozen=True, repr=False)
 class Cyclic(FiniteMatrices):
-    """The rotations of the plane by multiples of 2 pi / k."""
+    """The k rotations of the plane by multiples of 2 pi / k, in this order.
+
+    Arguments:
+        k: number of rotations.
+
+    Raises:
+        ValueError: k is not a whole number of at least 1.
+
+    >>> from torsor import Cyclic
+    >>> Cyclic(4).elements()[1]
+    tensor([[ 0., -1.],
+            [ 1.,  0.]])
+    """
 
     k: int
     n = 2
@@ -66,19 +125,30 @@ class Cyclic(FiniteMatrices):
         return f"Cyclic({self.k})"
 
     @property
-    def order(self) -> int:
+    def order(self) -> int:  # type: ignore[override]
         return self.k
 
     def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
         return _turns(self.k, dtype, device)
 
     def discrete_generators(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        return self.elements(dtype, device)[1 % self.k][None]
+        return self.elements(dtype, device)[[1 % self.k]]
 
 
 @dataclass(frozen=True, repr=False)
 class Dihedral(FiniteMatrices):
-    """The symmetries of the regular k-gon: Cyclic(k), then the same after the mirror diag(1, -1)."""
+    """The 2 k symmetries of a regular k-gon: the rotations of Cyclic(k), then each of them after diag(1, -1).
+
+    Arguments:
+        k: number of rotations.
+
+    Raises:
+        ValueError: k is not a whole number of at least 1.
+
+    >>> from torsor import Dihedral
+    >>> Dihedral(4).order
+    8
+    """
 
     k: int
     n = 2
@@ -91,62 +161,28 @@ class Dihedral(FiniteMatrices):
         return f"Dihedral({self.k})"
 
     @property
-    def order(self) -> int:
+    def order(self) -> int:  # type: ignore[override]
         return 2 * self.k
+
+    @property
+    def is_abelian(self) -> bool:  # type: ignore[override]
+        return self.k <= 2
 
     def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
         turns = _turns(self.k, dtype, device)
-        return torch.cat([turns, turns * turns.new_tensor([1, -1])])
+        return torch.cat([turns, turns * turns.new_tensor([1, -1]) + 0.0])
 
     def discrete_generators(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
         return self.elements(dtype, device)[[1 % self.k, self.k]]
 
 
-@dataclass(frozen=True, repr=False)
-class Symmetric(Group):
-    """The permutations of n things, as index tensors (*batch, n): (g x)[g[i]] = x[i]."""
-
-    n: int
-    is_compact = is_orthogonal = True
-    dim = 0  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n", check_dimension(self.n, "n of Symmetric(n)"))
-
-    @property
-    def order(self) -> int:
-        return math.factorial(self.n)
-
-    def identity(self, *batch: int, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        return torch.arange(self.n, device=device).repeat(*batch, 1)
-
-    def batch_shape(self, g: Tensor) -> tuple[int, ...]:
-        return tuple(g.shape[:-1])
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        batch = torch.broadcast_shapes(g.shape, h.shape)
-        return g.expand(batch).gather(-1, h.expand(batch))
-
-    def inverse(self, g: Tensor) -> Tensor:
-        return g.argsort(-1)
-
-    def linear(self, g: Tensor) -> Tensor:
-        raise TypeError(f"{self} permutes things and has no linear part: act on the node axis with the indices")
-
-    def parity(self, g: Tensor) -> Tensor:
-        """The sign of each permutation, in the default dtype."""
-        i, j = torch.triu_indices(self.n, self.n, 1, device=g.device)
-        return 1 - 2 * ((g[..., i] > g[..., j]).sum(-1) % 2).to(torch.get_default_dtype())
-
-    def sample(
-        self,
-        *shape: int,
-        proposal: Any = None,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: Any = None,
-    ) -> Tensor:
-        return torch.rand(*shape, self.n, generator=generator, dtype=torch.float64, device=device).argsort(-1)
-
-    def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        return torch.tensor(list(itertools.permutations(range(self.n))), device=device)
+def _turns(k: int, dtype: torch.dtype | None, device: Any) -> Tensor:
+    """The rotations by j/k of a circle; quarter turns have the entries 0, 1, -1 exactly."""
+    rows = []
+    for j in range(k):
+        quarters, rest = divmod(4 * j, k)
+        cos, sin = math.cos(math.pi / 2 * rest / k), math.sin(math.pi / 2 * rest / k)
+        for _ in range(quarters):
+            cos, sin = 0.0 - sin, cos
+        rows.append([[cos, 0.0 - sin], [sin, cos]])
+    return torch.tensor(rows, dtype=torch.float64, device=device).to(real_dtype(dtype))

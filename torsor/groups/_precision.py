@@ -14,24 +14,27 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def full_precision(function: F) -> F:
-    """Run `function` in float32 or wider, whatever autocast says; half-precision arguments give half-precision results."""
+    """Run `function` in float32 or wider, whatever autocast says; half-precision input gives half-precision results."""
 
     @functools.wraps(function)
     def inner(*args: Any, **kwargs: Any) -> Any:
-        tensors = [a for a in args if isinstance(a, Tensor)]
-        if not tensors:
+        first = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
+        if first is None:
             return function(*args, **kwargs)
-        kind = tensors[0].device.type
-        if tensors[0].dtype in HALF:
-            half = tensors[0].dtype
-            wide = [a.float() if isinstance(a, Tensor) and a.dtype in HALF else a for a in args]
-            return _narrow(inner(*wide, **kwargs), half)
+        if first.dtype in HALF:
+            wide = {name: _widen(a) for name, a in kwargs.items()}
+            return _narrow(inner(*[_widen(a) for a in args], **wide), first.dtype)
+        kind = first.device.type
         if torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
                 return function(*args, **kwargs)
         return function(*args, **kwargs)
 
     return inner  # type: ignore[return-value]
+
+
+def _widen(argument: Any) -> Any:
+    return argument.float() if isinstance(argument, Tensor) and argument.dtype in HALF else argument
 
 
 def _narrow(result: Any, dtype: torch.dtype) -> Any:

@@ -31,8 +31,8 @@ def polar(g: Float[Tensor, "*batch n n"]) -> tuple[Float[Tensor, "*batch n n"], 
     >>> P, R = polar(torch.tensor([[0.0, -2.0], [3.0, 0.0]]))
     >>> P, R
     (tensor([[2., 0.],
-            [0., 3.]]), tensor([[0., -1.],
-            [1., 0.]]))
+            [0., 3.]]), tensor([[ 0., -1.],
+            [ 1.,  0.]]))
     """
     R = _planar(g)[0] if g.shape[-1] == 2 else _orthogonal_factor(g)
     P = g @ R.mT
@@ -82,9 +82,7 @@ def nearest_rotation(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n 
 
 
 @full_precision
-def solve_sylvester(
-    P: Float[Tensor, "*batch n n"], K: Float[Tensor, "*batch n n"]
-) -> Float[Tensor, "*batch n n"]:
+def solve_sylvester(P: Float[Tensor, "*batch n n"], K: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """The solution X of P X + X P = K for symmetric positive definite P; differentiable to every order.
 
     >>> import torch
@@ -101,7 +99,7 @@ def _planar(g: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     turned by the rotation. Reflections are g' diag(1, -1) with det g' > 0."""
     a, b, c, d = g[..., 0, 0], g[..., 0, 1], g[..., 1, 0], g[..., 1, 1]
     det = a * d - b * c
-    sign = det.detach().sign()
+    sign = 1 - 2 * (det < 0).to(g.dtype)
     b, d = b * sign, d * sign
     trace, curl = a + d, c - b
     p = torch.hypot(trace, curl)

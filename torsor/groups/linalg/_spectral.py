@@ -35,7 +35,7 @@ class _Differences:
 def spectral_function(
     matrix: Float[Tensor, "*batch m m"], f: Scalar, df: Scalar, d2f: Scalar
 ) -> Float[Tensor, "*batch m m"]:
-    """f(A) = V f(l) V^T of symmetric matrices, with first and second derivatives that are right at repeated eigenvalues.
+    """f(A) = V f(l) V^T of symmetric matrices, with two derivatives that are right at repeated eigenvalues.
 
     Where eigenvalues come closer than 1e-5 of the largest, the divided differences are taken from `df` and `d2f`:
     values are exact, first derivatives good to about 1e-10 and second ones to about 1e-5 near such places (and exact
