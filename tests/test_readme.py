@@ -30,6 +30,7 @@ def run(page: Path) -> dict:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORSOR_CACHE", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     run(page)
 
