@@ -5,7 +5,10 @@ one: a data set, treatments and seeds. Any other experiment is a `Study` with tr
 """
 
 from torsor.study._claim import Claim
+from torsor.study._comparison import Arm, Comparison, Plan
 from torsor.study._exhibits import Answer, Column, Figure, Table
+from torsor.study._library import builtin_names, builtin_study, find_study
+from torsor.study._papers import Paper, papers
 from torsor.study._protocol import (
     SCALES,
     Record,
@@ -20,15 +23,19 @@ from torsor.study._protocol import (
     values,
 )
 from torsor.study._runner import Display, StudyResult, run_study
-from torsor.study._treatment import Treatment, known_treatments, treatment
+from torsor.study._treatment import Treatment, check_options, known_treatments, objective_of, treatment
 
 __all__ = [
     "SCALES",
     "Answer",
+    "Arm",
     "Claim",
     "Column",
+    "Comparison",
     "Display",
     "Figure",
+    "Paper",
+    "Plan",
     "Record",
     "SkippedError",
     "Study",
@@ -37,11 +44,17 @@ __all__ = [
     "Treatment",
     "Trial",
     "Workspace",
+    "builtin_names",
+    "builtin_study",
+    "check_options",
     "done",
+    "find_study",
     "known_treatments",
     "mean",
     "means",
     "names",
+    "objective_of",
+    "papers",
     "run_study",
     "treatment",
     "values",

@@ -20,10 +20,15 @@ def show(value: Any, digits: int = 3) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return _number(value, digits)
-    if isinstance(value, tuple | list) and len(value) == 3 and all(isinstance(x, int | float) for x in value):
+    if is_interval(value):
         centre, low, high = (_number(float(x), digits) for x in value)
         return f"{centre} ({low} to {high})"
     return str(value)
+
+
+def is_interval(value: Any) -> bool:
+    """Whether a value is a number with its interval: `(centre, low, high)`."""
+    return isinstance(value, tuple | list) and len(value) == 3 and all(isinstance(x, int | float) for x in value)
 
 
 def _number(value: float, digits: int) -> str:

@@ -13,7 +13,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from torsor.study._exhibits import Column, Figure, Table
-from torsor.study._numbers import show
+from torsor.study._numbers import is_interval, show
 from torsor.study._protocol import Record, Study, names
 
 _ASSETS = files("torsor.study") / "assets"
@@ -51,7 +51,8 @@ def _environment() -> Environment:
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["show"] = show
-    environment.filters["is_number"] = lambda value: isinstance(value, int | float | tuple | None)
+    environment.filters["is_number"] = lambda value: isinstance(value, int | float | None)
+    environment.filters["is_interval"] = is_interval
     return environment
 
 

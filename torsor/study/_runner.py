@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from torsor.study._claim import Claim
-from torsor.study._exhibits import Answer
+from torsor.study._exhibits import Answer, Table
 from torsor.study._protocol import SCALES, Record, SkippedError, Study, Trial, Workspace
 from torsor.study._store import Store
 
@@ -32,6 +33,7 @@ class StudyResult:
     records: tuple[Record, ...]
     claims: tuple[Claim, ...]
     answer: Answer
+    tables: tuple[Table, ...]
 
     @property
     def complete(self) -> bool:
@@ -99,7 +101,8 @@ def run_study(
     from torsor.study._page import write_page
 
     page = write_page(study, scale, records, folder / f"{study.name}-{scale}.html", command=command)
-    return StudyResult(study.name, scale, page, records, claims, study.answer(records, scale))
+    answer, tables = study.answer(records, scale), tuple(study.tables(records, scale))
+    return StudyResult(study.name, scale, page, records, claims, answer, tables)
 
 
 class Display:
@@ -139,7 +142,7 @@ def _run_all(study: Study, trials: Sequence[Trial], store: Store, executor: Exec
             try:
                 ended = future.result()
             except BrokenExecutor as error:
-                display.warn(f"a worker process died, of memory perhaps ({error}); the same command goes on from here")
+                display.warn(f"a worker process died (out of memory?); the same command goes on from here: {error}")
                 return
             if ended:
                 display.end(store.record(trial))
@@ -203,7 +206,7 @@ class _Ray(Executor):
 
     def __init__(self) -> None:
         try:
-            import ray
+            ray = import_module("ray")
         except ImportError:
             raise ValueError("on='ray' needs Ray, which is not installed: pip install 'torsor[ray]'") from None
         ray.init(ignore_reinit_error=True, log_to_driver=False)

@@ -6,6 +6,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
+from torsor.study._words import nearest
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -74,6 +76,29 @@ def known_treatments() -> dict[str, Treatment]:
     for module in sorted(iter_modules(package.__path__), key=lambda found: (found.name != "plain", found.name)):
         import_module(f"{package.__name__}.{module.name}")
     return dict(_TREATMENTS)
+
+
+def objective_of(dataset: "Dataset") -> "Objective":
+    """What training minimises where a treatment adds nothing: cross entropy for classes, squared error otherwise."""
+    from torsor import learn
+
+    return learn.cross_entropy if dataset.task == "classification" else learn.mse
+
+
+def check_options(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """The options of a treatment with their defaults.
+
+    Raises:
+        ValueError: if there is an option that the treatment does not have.
+
+    >>> check_options({"samples": 2}, samples=1)
+    {'samples': 2}
+    """
+    for name in options:
+        if name not in defaults:
+            allowed = f"allowed: {', '.join(defaults)}" if defaults else "it has none"
+            raise ValueError(f"unknown option {name!r} of the treatment{nearest(name, list(defaults))}; {allowed}")
+    return {**defaults, **options}
 
 
 def _home(function: Callable[..., Any]) -> str:

@@ -23,13 +23,16 @@
     const axis = { gridcolor: color("rule"), linecolor: color("rule"), zerolinecolor: color("rule"), tickcolor: color("rule"), automargin: true, title: { standoff: 10, font: { size: 13 } } };
     figures.forEach((figure, index) => {
       const place = document.getElementById("plot-" + index);
+      const narrow = place.clientWidth < 480;
+      const entries = figure.traces.filter((trace) => trace.showlegend !== false).length;
+      place.style.height = narrow ? 300 + 20 * entries + "px" : "";
       const layout = {
         paper_bgcolor: color("card"), plot_bgcolor: color("card"),
         font: { family: "system-ui, sans-serif", size: 12, color: color("ink") },
         colorway: [...Array(8).keys()].map((i) => color("c" + i)),
         hoverlabel: { bgcolor: color("card"), bordercolor: color("rule"), font: { color: color("ink") } },
         margin: { l: 48, r: 12, t: 8, b: 44 },
-        legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
+        legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", font: { size: 12 } },
         xaxis: axis, yaxis: axis,
       };
       const extra = paint(figure.layout);

@@ -1,0 +1,250 @@
+"""The command line: `torsor study | audit | data | papers | bench`."""
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from torsor.study import StudyResult
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Find, build, learn, audit and study the symmetries of models on geometric data.",
+    epilog="Start with `torsor study nbody --scale smoke`, or `torsor study list`. `--debug` anywhere shows the trace "
+    "of an error.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="What data there is, where it comes from, and where it lies.")
+app.add_typer(data_app, name="data")
+
+
+class Scale(StrEnum):
+    """How large a study is."""
+
+    smoke = "smoke"
+    desk = "desk"
+    paper = "paper"
+
+
+class Place(StrEnum):
+    """Where trials run."""
+
+    local = "local"
+    ray = "ray"
+
+
+@app.command(
+    epilog="Examples: `torsor study list`; `torsor study nbody`; `torsor study nbody --scale smoke --json`; "
+    "`torsor study scenes.toml --out results/scenes --workers 4`"
+)
+def study(
+    target: Annotated[str, typer.Argument(metavar="NAME|FILE|list", help="A builtin study, your own file, or list.")],
+    scale: Annotated[Scale, typer.Option(help="smoke: seconds; desk: minutes; paper: the paper's own.")] = Scale.desk,
+    out: Annotated[Path | None, typer.Option(help="Results folder; default results/NAME.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds instead of the study's own, such as 1,2,3.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Local processes; 1 runs in this one.")] = 1,
+    on: Annotated[Place, typer.Option(help="ray: the trials run on a Ray cluster.")] = Place.local,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run finished trials again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """Compare treatments of a symmetry on data: table, claims and one page. The same command goes on after a stop."""
+    from torsor.study import builtin_names, builtin_study
+
+    if target == "list":
+        rows = [builtin_study(name) for name in builtin_names()]
+        if as_json:
+            print(json.dumps([{"study": row.name, "question": row.question, "paper": row.paper} for row in rows]))
+        else:
+            _print_table(["study", "question", "paper"], [[r.name, r.question, r.paper or "–"] for r in rows])
+        return
+    from rich.console import Console
+
+    from torsor.study import find_study, run_study
+    from torsor.study._display import ConsoleDisplay
+
+    chosen = find_study(target)
+    command = " ".join(["torsor", *_quoted(sys.argv[1:])])
+    with ConsoleDisplay(Console(stderr=True)) as display:
+        result = run_study(
+            chosen,
+            scale.value,
+            out,
+            seeds=_seeds(seeds),
+            workers=workers,
+            on=on.value,
+            fresh=fresh,
+            display=display,
+            command=command,
+        )
+    if as_json:
+        print(json.dumps(result.to_json(), allow_nan=False))
+    else:
+        _print_study(result)
+    if not result.complete:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: `torsor audit my_model:build --group 'E(3)' --in positions=point --in velocities=vector "
+    "--out point`; `torsor audit my_model:net --group 'SO(2)' --in image --out scalar --data images.npz`"
+)
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="package.module:name of a function, a module, or of what makes one.")
+    ],
+    group: Annotated[str, typer.Option(help="Such as 'E(3)', 'SO(2)', 'C(4)', 'E(3) x S(5)'.")],
+    inputs: Annotated[
+        list[str], typer.Option("--in", help="An input: [name=]action[:shape], such as positions=point:5,3. Repeat.")
+    ],
+    output: Annotated[list[str], typer.Option("--out", help="The output: [name=]action. Repeat for several.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Arrays named as the inputs (npz, pt, safetensors); random numbers by default.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 64,
+    tolerance: Annotated[float | None, typer.Option(help="The error that is allowed; the verdict by default.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64; the module's own by default.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
+) -> None:
+    """Measure how far a model is from a symmetry. Exit code 0: it holds; 1: it is broken; 2: it cannot be audited."""
+    from torsor import _target
+    from torsor import audit as audits
+
+    slots = [_target.parse_slot(text) for text in inputs]
+    function = _target.load_target(target, slots)
+    symmetry = _target.symmetry_of(function, group, slots, output)
+    values = _target.inputs_for(symmetry, slots, function, data, samples, dtype)
+    report = audits.equivariance(function, symmetry, values, tolerance=tolerance)
+    print(report.to_json() if as_json else report)
+    broken = report.verdict == "broken" if tolerance is None else report.error > tolerance
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Examples: `torsor papers`; `torsor papers --json`")
+def papers(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list of fifteen objects.")] = False,
+    results: Annotated[Path, typer.Option(help="Where studies left their results.")] = Path("results"),
+) -> None:
+    """The fifteen research systems: where each lives, what works, and its claims."""
+    from torsor.study import papers as all_papers
+
+    if as_json:
+        print(json.dumps([paper.to_json(results) for paper in all_papers()], allow_nan=False))
+        return
+    rows = []
+    for paper in all_papers():
+        claims = paper.claims(results)
+        tested = [claim.holds for claim in claims if claim.holds is not None]
+        ledger = f"{sum(tested)} of {len(tested)} hold" if tested else f"{len(claims)}, none tested" if claims else "–"
+        title = f"{paper.title} ({paper.authors.split(',')[0]} et al. {paper.year}, arXiv {paper.arxiv})"
+        rows.append(
+            [paper.paper, title, paper.module, paper.state, paper.works, ", ".join(paper.studies) or "–", ledger]
+        )
+    _print_table(["", "paper", "module", "state", "what works", "studies", "claims"], rows)
+
+
+@app.command(epilog="Examples: `torsor bench`; `torsor bench import_time`")
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if none is given.")] = None,
+) -> None:
+    """Run the benchmarks of a checkout: speed and memory, each against a named peer in the same run."""
+    import subprocess
+
+    here = next(
+        (p for p in (Path.cwd(), Path(__file__).parents[1]) if (p / "benchmarks" / "__main__.py").exists()), None
+    )
+    if here is None:
+        raise ValueError(
+            "there are no benchmarks here: they belong to a checkout of torsor, not to the installed package"
+        )
+    raise typer.Exit(
+        subprocess.run([sys.executable, "-m", "benchmarks", *(names or [])], cwd=here, check=False).returncode
+    )
+
+
+def main() -> None:
+    """The entry point: an error is one line on stderr and exit code 2; `--debug` shows its trace."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if debug:
+            raise
+        words = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
+        expected = isinstance(error, ValueError | TypeError | OSError | ImportError) or hasattr(error, "format_message")
+        kind = "" if expected else f"{type(error).__name__}: "
+        print(f"torsor: {kind}{' '.join(words.split()) or type(error).__name__}", file=sys.stderr)
+        code = 2
+    sys.exit(code or 0)
+
+
+def _seeds(text: str) -> list[int] | None:
+    if not text:
+        return None
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--seeds must be whole numbers like 1,2,3; got {text!r}") from None
+    if len(set(found)) < len(found):
+        raise ValueError(f"--seeds must differ from each other; got {text!r}")
+    return found
+
+
+def _quoted(words: list[str]) -> list[str]:
+    import shlex
+
+    return [shlex.quote(word) for word in words]
+
+
+def _print_table(headings: list[str], rows: list[list[Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*[escape(str(cell)) for cell in row])
+    Console().print(table)
+
+
+def _print_study(result: "StudyResult") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from torsor.study._numbers import show
+
+    console = Console()
+    for table in result.tables[:1]:
+        _print_table(
+            [f"{column.heading} ({column.unit})" if column.unit else column.heading for column in table.columns],
+            [[show(row.get(column.key), column.digits) for column in table.columns] for row in table.rows],
+        )
+    console.print(f"\n[bold]{escape(result.answer.headline)}[/]")
+    for reason in result.answer.reasons:
+        console.print(escape(reason))
+    if result.claims:
+        console.print()
+        _print_table(
+            ["claim", "measured", "bar", "verdict"],
+            [[claim.text, show(claim.measured), claim.bar, claim.verdict] for claim in result.claims],
+        )
+    console.print(f"\nPage: {result.page}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

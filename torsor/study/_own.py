@@ -1,0 +1,103 @@
+"""A study from a user's own file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torsor.study._comparison import Arm, Comparison, Plan
+from torsor.study._file import StudyFile, read_study_file
+from torsor.study._imports import import_path, source_digest
+from torsor.study._words import parse_symmetry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from torsor.data import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class OwnStudy(Comparison):
+    """The comparison that a study file describes.
+
+    Arguments:
+        name: the name of the results folder and the page.
+        question: the title of the file.
+        file: the file, checked.
+        folder: where it lies; paths and modules in it are looked for there.
+    """
+
+    name: str
+    question: str
+    file: StudyFile
+    folder: Path
+
+    @classmethod
+    def read(cls, path: str | Path) -> "OwnStudy":
+        """The study of a file.
+
+        Raises:
+            StudyFileError: with the line and what is allowed there.
+        """
+        path = Path(path)
+        file = read_study_file(path)
+        return cls(file.name or path.stem, file.title, file, path.absolute().parent)
+
+    def plan(self, scale: str) -> Plan:
+        from torsor.study import _sources
+
+        file, change = self.file, self.file.scales.get(scale)  # type: ignore[call-overload]
+
+        def chosen(key: str) -> Any:
+            value = getattr(change, key, None)
+            return getattr(file, key) if value is None else value
+
+        build, call = file.backbone.build, file.data.callable
+        return Plan(
+            data=file.data.model_dump(exclude_defaults=True)
+            | {"symmetry": file.symmetry.model_dump() if file.symmetry else None}
+            | {"contents": _sources.fingerprint(file.data, self.folder)}
+            | {"source": source_digest(call, self.folder) if call else ""},
+            backbone=file.backbone.model_dump(exclude_defaults=True)
+            | {"source": source_digest(build, self.folder) if build else ""},
+            arms=_arms(file, chosen("train_sizes")),
+            seeds=chosen("seeds"),
+            epochs=chosen("epochs"),
+            batch_size=chosen("batch_size"),
+            lr=chosen("lr"),
+            weight_decay=file.weight_decay,
+            schedule=file.schedule,
+            patience=file.patience,
+            test_group=file.test.group,
+            test_draws=file.test.draws,
+            audit_samples=file.test.audit_samples,
+            decide_by=file.test.decide_by,
+        )
+
+    def dataset(self, data: Mapping[str, Any]) -> "Dataset":
+        from torsor.study import _sources
+
+        words = self.file.symmetry
+        symmetry = parse_symmetry(words.group, words.inputs, words.output) if words else None
+        return _sources.load_dataset(self.file.data, symmetry, self.folder, self.question)
+
+    def backbone(self, backbone: Mapping[str, Any], dataset: "Dataset") -> "nn.Module":
+        from torch import nn
+
+        from torsor.study._backbones import named_backbone
+
+        options = self.file.backbone.options
+        if self.file.backbone.build is None:
+            return named_backbone(str(self.file.backbone.name), dataset, options)
+        net = import_path(self.file.backbone.build, self.folder)(**options)
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"{self.file.backbone.build} must return a torch.nn.Module; got {type(net).__name__}")
+        return net
+
+
+def _arms(file: StudyFile, sizes: Sequence[int]) -> list[Arm]:
+    def arm(treatment: Any, size: int | None) -> Arm:
+        label = (treatment.label or treatment.name) + (f", {size} samples" if size else "")
+        return Arm(treatment.name, label, treatment.epochs, treatment.options, size)
+
+    return [arm(treatment, size) for treatment in file.treatments for size in (sizes or [None])]
