@@ -94,7 +94,7 @@ class Means:
 
 
 @contextmanager
-def evaluation(*objects: Any) -> Iterator[None]:
+def evaluation(*objects: Any):
     """Modules in evaluation mode, no gradients; their modes come back afterwards."""
     modules = [part for thing in objects if isinstance(thing, nn.Module) for part in thing.modules()]
     modes = [module.training for module in modules]

@@ -4,12 +4,12 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -20,9 +20,6 @@ from torsor.learn import _checkpoint, _randomness
 from torsor.learn._evaluate import check_samples
 from torsor.learn._objective import Objective
 from torsor.learn._training import Training, hook
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 _SAVING_SHARE = 0.02  # of the time may go into checkpoints
 
@@ -70,7 +67,7 @@ def fit(
     loggers: Sequence[Any] = (),
     progress: bool = False,
     precision: str | None = None,
-    fabric: "Fabric | None" = None,
+    fabric: Any = None,
 ) -> FitResult:
     """Train a model in place. Afterwards it has the weights with the best validation loss, in evaluation mode.
 
@@ -98,7 +95,7 @@ def fit(
         loggers: told the numbers of each epoch, such as `CSVLogger(path)`; those of Lightning serve too.
         progress: show a progress bar on stderr.
         precision: as Fabric names it, such as `"bf16-mixed"`; by default the model's own.
-        fabric: devices and strategy, launched by the caller; by default one GPU if there is one, else the processor.
+        fabric: a `lightning_fabric.Fabric` with devices and strategy, launched by the caller; by default one GPU if there is one, else the processor.
 
     Raises:
         ValueError: an argument is wrong, or the checkpoint belongs to another training; names it.
@@ -227,7 +224,7 @@ def _schedule(schedule: str | Callable[[float], float]) -> Callable[[float], flo
     return known[schedule]
 
 
-def _default_fabric(precision: str | None) -> "Fabric":
+def _default_fabric(precision: str | None) -> Any:
     from lightning_fabric import Fabric
 
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -259,7 +256,7 @@ def _outline(model: nn.Module) -> str:
 
 
 @contextmanager
-def _returned(model: nn.Module) -> Iterator[None]:
+def _returned(model: nn.Module):
     """The model goes back to the device from which it came."""
     home = next((p.device for p in model.parameters()), None)
     try:
@@ -270,7 +267,7 @@ def _returned(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(visible: bool, epochs: int, done: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _bar(visible: bool, epochs: int, done: int):
     if not visible:
         yield lambda entry: None
         return
@@ -289,7 +286,7 @@ def _bar(visible: bool, epochs: int, done: int) -> Iterator[Callable[[Mapping[st
 
 
 @contextmanager
-def _logging(loggers: Sequence[Any], training: Training, active: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _logging(loggers: Sequence[Any], training: Training, active: bool):
     if not active:
         yield lambda entry: None
         return

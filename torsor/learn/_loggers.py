@@ -4,9 +4,10 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Logger(Protocol):
     """What `fit` tells the numbers of each epoch: `log(values)`, where `values["epoch"]` counts from 1.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torsor.symmetry import Inputs, Transformation
 Logs = Mapping[str, Any]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What `fit` minimises: `objective(model, batch) -> (loss, logs)`.
 

@@ -1,7 +1,6 @@
 """The random number generators that a training may use: torch's, numpy's and Python's."""
 
 import random
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +39,7 @@ def restore(state: dict[str, Any], device: torch.device) -> None:
 
 
 @contextmanager
-def own_randomness(device: torch.device) -> Iterator[None]:
+def own_randomness(device: torch.device):
     """Whatever is drawn or seeded inside, the global generators are afterwards as they were before."""
     before = capture(device)
     try:
