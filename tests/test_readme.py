@@ -1,6 +1,11 @@
 """Every piece of Python in the README and in the manual runs, page by page, in the order in which it is read."""
 
+import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +21,15 @@ def blocks(page: Path) -> list[tuple[str, str | None, int, str]]:
     return [(m["language"], m["title"], text[: m.start()].count("\n") + 2, m["code"]) for m in BLOCK.finditer(text)]
 
 
-def run(page: Path) -> dict:
-    """Write the titled blocks of a page to the files that they name and run the others; the names that they defined."""
+def run(page: Path, only: tuple[str, ...] = ("",)) -> dict:
+    """Write the titled blocks of a page to the files that they name and run the others; the names that they defined.
+
+    `only` chooses the blocks whose title or code has one of these words.
+    """
     names: dict = {"__name__": "__manual__"}
     for language, title, line, code in blocks(page):
+        if not any(word in (title or code) for word in only):
+            continue
         if title:
             Path(title).write_text(code)
         elif language == "python":
@@ -33,6 +43,22 @@ def test_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.setenv("TORSOR_CACHE", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     run(page)
+
+
+def test_the_study_file_of_the_readme_works_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(ROOT / "README.md", only=("np.savez", "my_model.py", "scenes.toml"))
+    [command] = [code.strip() for _, _, _, code in blocks(ROOT / "README.md") if code.startswith("torsor study scenes")]
+    program = [sys.executable, "-m", "torsor.cli", *shlex.split(command)[1:], "--scale", "smoke", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert Path(answer["page"]).resolve() == (tmp_path / "results" / "scenes" / "scenes-smoke.html").resolve()
+    assert "Where are four bodies a moment later?" in Path(answer["page"]).read_text()
+    error = {trial["name"]: trial["metrics"]["equivariance_error"] for trial in answer["trials"]}
+    assert list(error) == ["plain", "augmented", "stochastic_frames", "frame_averaged"]
+    assert error["frame_averaged"] < 1e-5 < 1e-2 < error["plain"]
 
 
 def test_the_readme_shows_the_two_commands_and_the_five_verbs():
