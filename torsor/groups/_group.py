@@ -101,7 +101,7 @@ class Group:
         raise TypeError(f"{self} has no single matrix per element")
 
     def contains(self, g: Element, atol: float | None = None) -> Bool[Tensor, "*batch"]:
-        """Whether each candidate is an element, to `atol` (1e3 eps of its dtype). Never reduces the batch; NaN is none."""
+        """Whether each candidate is an element, to `atol` (1e3 eps of its dtype). Keeps the batch axes; NaN is none."""
         raise NotImplementedError
 
     def validate(self, g: Element, atol: float | None = None) -> None:
@@ -132,14 +132,14 @@ class Group:
         raise NotImplementedError
 
     def log(self, g: Element, on_failure: str = "raise") -> Float[Tensor, "*batch dim"]:
-        """Coordinates v with exp(v) = g, the shortest rotations among them.
+        """Coordinates v with exp(v) = g, rotations by pi at most. Differentiable along the group.
 
         Arguments:
             g: elements of the group (`validate` checks; NaN gives NaN).
             on_failure: "raise", or "nan" to put NaN where there is no logarithm (the form for vmap and compile).
 
         Raises:
-            LogDomainError: where no real logarithm exists, or only on the cut locus without a closed form.
+            LogDomainError: where no real logarithm exists, or only on the cut locus, without a closed form
         """
         if on_failure not in ("raise", "nan"):
             raise ValueError(f'on_failure must be "raise" or "nan"; got {on_failure!r}')

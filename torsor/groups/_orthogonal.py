@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torsor.groups._bases import skew_basis
 from torsor.groups._check import check_coordinates, check_dimension, check_matrices, real_dtype
+from torsor.groups._log import Logarithm
 from torsor.groups._haar import random_orthogonal, random_rotation
 from torsor.groups._matrix import GroupOfMatrices, angle_size
 from torsor.groups._precision import full_precision
@@ -25,6 +26,7 @@ from torsor.groups._rotations import (
     vector_from_rotation,
 )
 from torsor.groups.linalg import nearest_rotation, polar
+from torsor.groups.linalg._compact import log_rotation
 
 
 class Orthogonal(GroupOfMatrices):
@@ -64,11 +66,14 @@ class Orthogonal(GroupOfMatrices):
         elif self.n == 3:
             v, ok = vector_from_rotation(g), None
         else:
-            v, ok = super()._log(g)
+            v, ok = Logarithm.apply(g, self), None
         if self.is_connected:
             return v, ok
         proper = ~(torch.linalg.det(g) < 0)
         return v, proper if ok is None else ok & proper
+
+    def _log_values(self, g: Tensor) -> Tensor:
+        return self.vee(log_rotation(g).to(g.dtype))
 
     def _exp_shift(self, u: Tensor, v: Tensor) -> Tensor:
         if self.n == 2:

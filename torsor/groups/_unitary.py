@@ -11,8 +11,10 @@ from torch import Tensor
 from torsor.groups._bases import skew_hermitian_basis, traceless_diagonals
 from torsor.groups._check import check_dimension, check_matrices, real_dtype
 from torsor.groups._haar import random_unitary
+from torsor.groups._log import Logarithm
 from torsor.groups._matrix import GroupOfMatrices
 from torsor.groups._precision import full_precision
+from torsor.groups.linalg._compact import log_unitary
 from torsor.groups.linalg._finite import make_finite, nan_unless
 
 
@@ -21,6 +23,7 @@ class Unitary(GroupOfMatrices):
 
     n: int
     is_compact = is_connected = exp_is_surjective = True
+    is_special = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n", check_dimension(self.n, f"n of {type(self).__name__}(n)"))
@@ -36,6 +39,14 @@ class Unitary(GroupOfMatrices):
     def inverse(self, g: Tensor) -> Tensor:
         self._check(g)
         return g.mH
+
+    @full_precision
+    def _log(self, g: Tensor) -> tuple[Tensor, None]:
+        self._check(g)
+        return Logarithm.apply(g, self), None
+
+    def _log_values(self, g: Tensor) -> Tensor:
+        return self.vee(log_unitary(g, special=self.is_special).to(g.dtype))
 
     def contains(self, g: Tensor, atol: float | None = None) -> Tensor:
         self._check(g)
@@ -96,6 +107,7 @@ class SU(Unitary):
     """
 
     n: int
+    is_special = True
 
     @property
     def dim(self) -> int:  # type: ignore[override]

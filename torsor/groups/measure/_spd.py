@@ -273,6 +273,7 @@ def _log_z(n: int, sigma: float) -> float:
         return float(mpmath.log(c * mpmath.factorial(n) * pfaffian / mpmath.mpf(2) ** (n * (n - 1) // 2)))
 
 
+@lru_cache(maxsize=256)
 def _envelope(n: int, sigma: float) -> tuple[float, float]:
     """(slope a, height b) with log sinhc(d) <= a d^2 + b for all d, the pair that accepts most often."""
     d = torch.linspace(0.01, 60.0, 6000, dtype=torch.float64)
