@@ -76,3 +76,29 @@ def test_links_inside_the_repository_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_papers_page_says_what_torsor_papers_says():
+    from torsor.study import papers
+
+    text = (ROOT / "docs" / "papers.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in re.findall(r"^\| \d+ .*$", text, re.M)]
+    assert len(rows) == 15
+    for paper, (number, title, module, studies, state, works) in zip(papers(), rows, strict=True):
+        assert (int(number), module.strip("`"), state, works.rstrip(" |")) == (
+            paper.paper,
+            paper.module,
+            paper.state,
+            paper.works,
+        )
+        assert paper.title in title
+        assert f"https://arxiv.org/abs/{paper.arxiv}" in title
+        assert re.findall(r"`([^`]+)`", studies) == paper.studies
+
+
+def test_the_study_page_lists_the_treatments_that_there_are():
+    from torsor.study import known_treatments
+
+    text = (ROOT / "docs" / "study.md").read_text()
+    listed = re.findall(r"^\| `([a-z_]+)` \|", text, re.M)
+    assert set(listed) == {name for name, found in known_treatments().items() if found.build.__module__[:6] == "torsor"}
