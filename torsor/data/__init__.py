@@ -1,5 +1,24 @@
-"""Data sets with their symmetry: generators, readers, and where everything comes from."""
+"""Sources and generators of data, each with its shapes, units, licence and symmetry."""
 
+from torsor.data._charges import resolve_charges, simulate_charges
+from torsor.data._digits import digits
+from torsor.data._nbody import nbody, restart_floor
+from torsor.data._pedestrians import Tracks, pedestrians, read_eth_ucy, windows
+from torsor.data._registry import Source, sources
 from torsor.data._samples import Dataset, Samples
 
-__all__ = ["Dataset", "Samples"]
+__all__ = [
+    "Dataset",
+    "Samples",
+    "Source",
+    "Tracks",
+    "digits",
+    "nbody",
+    "pedestrians",
+    "read_eth_ucy",
+    "resolve_charges",
+    "restart_floor",
+    "simulate_charges",
+    "sources",
+    "windows",
+]

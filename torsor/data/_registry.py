@@ -1,0 +1,116 @@
+"""Which data sets there are: what each is, where it comes from, and whether it is on this machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torsor.data import _pedestrians
+from torsor.data._cache import cache_folder
+from torsor.data._digits import digits
+from torsor.data._nbody import cached_files, nbody
+from torsor.data._pedestrians import eth_ucy_folder, pedestrians
+from torsor.data._samples import Dataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set by name.
+
+    Arguments:
+        name: the word for it.
+        what: what it is, in a sentence.
+        shapes: of one batch.
+        units: of its numbers.
+        licence: what one may do with it.
+        origin: where it comes from.
+        how: what to do to have it.
+        get: gives it with its default arguments; generated data are simulated if need be.
+        folder: where its files are or would be; None where it needs none.
+        files: the files that make it complete.
+    """
+
+    name: str
+    what: str
+    shapes: str
+    units: str
+    licence: str
+    origin: str
+    how: str
+    get: Callable[[], Dataset]
+    folder: Callable[[], Path] | None = None
+    files: tuple[str, ...] = ()
+
+    @property
+    def present(self) -> bool:
+        """Whether it can be had at once."""
+        path = self.path
+        return self.folder is None or (path is not None and all((path / name).is_file() for name in self.files))
+
+    @property
+    def path(self) -> Path | None:
+        """Where its files are or would be; None where it needs none, or where nobody has said yet."""
+        if self.folder is None:
+            return None
+        try:
+            return self.folder()
+        except FileNotFoundError:
+            return None
+
+
+def sources() -> dict[str, Source]:
+    """All data sets by name.
+
+    >>> from torsor import data
+    >>> list(data.sources())
+    ['nbody', 'nbody-clean', 'digits', 'pedestrians']
+    """
+    particles = "positions, velocities (B, 5, 3), charges (B, 5, 1) -> positions (B, 5, 3)"
+    entries = (
+        Source(
+            "nbody",
+            "five charged particles in space: the published benchmark, whose clipped forces break rotation symmetry",
+            particles,
+            "dimensionless",
+            "none needed: generated",
+            "generated, draw by draw as Satorras et al. 2021 (arXiv 2102.09844)",
+            "simulated on first use, in seconds",
+            nbody,
+            cache_folder,
+            cached_files("egnn"),
+        ),
+        Source(
+            "nbody-clean",
+            "the same systems without clipping, close encounters resolved: E(3) symmetric to rounding",
+            particles,
+            "dimensionless",
+            "none needed: generated",
+            "generated",
+            "simulated on first use, in a minute or two",
+            lambda: nbody("clean"),
+            cache_folder,
+            cached_files("clean"),
+        ),
+        Source(
+            "digits",
+            "handwritten digits on 8 x 8 pixels, upright to learn from and turned to test on",
+            "image (B, 1, 12, 12) -> class (B,)",
+            "grey value 0 to 1",
+            "CC BY 4.0",
+            "Alpaydin, Kaynak 1998 (doi 10.24432/C50P49), in scikit-learn",
+            "comes with scikit-learn",
+            digits,
+        ),
+        Source(
+            "pedestrians",
+            "people walking in five places, seen from above; one place is kept for the test",
+            "past (B, 8, 2) -> future (B, 12, 2)",
+            "m; 0.4 s between positions",
+            "none stated; released by their authors for research",
+            "ETH: Pellegrini et al. 2009; UCY: Lerner et al. 2007",
+            _pedestrians.HOW_TO_GET,
+            pedestrians,
+            eth_ucy_folder,
+            _pedestrians.FILES,
+        ),
+    )
+    return {entry.name: entry for entry in entries}
