@@ -69,8 +69,7 @@ class BatchLayout:
         flat = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
         present = torch.ones(flat.shape[:2], dtype=x.dtype, device=x.device)
         if self.mask is not None and self.level(action) != "sample":
-            ones = torch.ones(x.shape[:-1], dtype=x.dtype, device=x.device)
-            present = zero_padding(action, ones, self.mask).reshape(flat.shape[:2])
+            present = zero_padding(action, torch.ones_like(x), self.mask)[..., 0].reshape(flat.shape[:2])
         return flat, present
 
     def repeat(self, action: Action, x: Any, k: int) -> Any:
@@ -97,8 +96,8 @@ class BatchLayout:
         return self._move_rows(action, action, group, g, x)
 
     def orbit(self, action: Action, group: Group, g: Any, x: Any, k: int) -> Any:
-        """A value moved by `k` elements per sample, copy-major: `move` by elements `(k B,)` of `repeat`."""
-        if isinstance(action, Layout) or self.batch is not None:
+        """A value of a dense batch moved by `k` elements per sample, copy-major: `move` of `repeat`."""
+        if isinstance(action, Layout):
             return self.move(action, group, g, self.repeat(action, x, k))
         elements = _tree.map(lambda e: e.reshape(k, len(e) // k, *e.shape[1:]), g)
         return action.orbit(group, elements, x).flatten(0, 1)

@@ -16,7 +16,7 @@ _registered: set[type] = set()
 def _admit(node: Any) -> bool:
     """Register dataclasses and PyTorch Geometric `Data` the first time one is met."""
     kind = type(node)
-    if kind in _registered:
+    if kind in _registered or isinstance(node, type):
         return False
     if dataclasses.is_dataclass(node):
         names = [field.name for field in dataclasses.fields(node)]

@@ -13,8 +13,7 @@ from torsor._layout import BatchLayout, check_sizes, check_values, read_layout, 
 from torsor._tree import Tree
 from torsor.actions import Action, Element, Image, Mask, Shared, jointly
 from torsor.groups import DirectProduct, Group
-
-Proposal = Any
+from torsor.groups.measure import Proposal
 
 Inputs = Any
 """The arguments of a function: a tuple (positional) or a dict (keywords) of trees of tensors; one tensor alone means a
@@ -77,13 +76,11 @@ class Symmetry:
             object.__setattr__(self, "inputs", (self.inputs,))
         if not isinstance(self.inputs, tuple | dict) or not self.inputs:
             raise TypeError(f"inputs must be a tuple or a dict of actions, one for each argument; got {self.inputs!r}")
-        for side in ("inputs", "output"):
-            for name, leaf in zip(
-                _tree.names(getattr(self, side), is_action), _tree.leaves(getattr(self, side), is_action), strict=True
-            ):
+        for names, side in ((self.input_names, self.inputs), (self.output_names, self.output)):
+            for name, leaf in zip(names, _tree.leaves(side, is_action), strict=True):
                 if not isinstance(leaf, Action):
                     hint = f"; write {leaf.__name__}()" if isinstance(leaf, type) else ""
-                    raise TypeError(f"{side}{' ' + name if name else ''} must be an action; got {leaf!r}{hint}")
+                    raise TypeError(f"{name} must be an action; got {leaf!r}{hint}")
 
     @property
     def factors(self) -> tuple["Symmetry", ...]:
@@ -118,6 +115,8 @@ class Symmetry:
         """
         inputs = as_inputs(inputs)
         layout = self.layout(inputs)
+        if layout.batch is not None:
+            return self.act(g, self.repeat(inputs, k))
         moved = _map(self.inputs, inputs, lambda a, x: layout.orbit(a, self.group, g, x, k), "inputs")
         if layout.mask is None:
             return moved

@@ -82,7 +82,7 @@ def over_middle_axes(factor: Tensor, x: Tensor, tail: int) -> Tensor:
     """
     batch = factor.ndim - tail
     middle = (1,) * (x.ndim - batch - tail)
-    return factor.reshape(*factor.shape[:batch], *middle, *factor.shape[batch:])
+    return factor.reshape((*factor.shape[:batch], *middle, *factor.shape[batch:]))
 
 
 def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import itertools
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from torsor.build.frames._cloud import Cloud
@@ -49,30 +49,38 @@ def centred(group: Group, clouds: list[Cloud]) -> tuple[list[Cloud], Tensor | No
 
 
 def rms(cloud: Cloud) -> Float[Tensor, " b"]:
-    """The root mean square distance from the origin, with a zero gradient where it vanishes."""
+    """The root mean square distance from the origin; 0, with a zero gradient, where that is rounding."""
     square = cloud.mean(cloud.points.square().sum(-1))
-    return torch.where(square > 0, square, 1).sqrt() * (square > 0)
+    seen = square > cloud.floor
+    return torch.where(seen, square, 1).sqrt() * seen
 
 
 def principal_axes(clouds: list[Cloud]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d d"]]:
     """Eigenvalues, descending, and eigenvectors (columns) of the second moments of some clouds."""
     moments = [cloud.mean(cloud.points.unsqueeze(-1) * cloud.points.unsqueeze(-2)) for cloud in clouds]
     if len(moments) > 1:
-        traces = [m.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] for m in moments]
-        moments = [m / torch.where(trace > 0, trace, 1) for m, trace in zip(moments, traces, strict=True)]
+        traces = [m.diagonal(dim1=-2, dim2=-1).sum(-1) for m in moments]
+        seen = [trace > cloud.floor for trace, cloud in zip(traces, clouds, strict=True)]
+        shares = [torch.where(ok, 1 / torch.where(ok, t, 1), 0) for t, ok in zip(traces, seen, strict=True)]
+        moments = [m * share[:, None, None] for m, share in zip(moments, shares, strict=True)]
     values, axes = eigh(sum(moments[1:], moments[0]))
     return values.flip(-1), axes.flip(-1)
 
 
-def spectrum(values: Float[Tensor, "b d"], null_tol: float) -> tuple[Tensor, Tensor]:
+def spectrum(
+    values: Float[Tensor, "b d"], null_tol: float, floor: Float[Tensor, " b"]
+) -> tuple[Float[Tensor, " b"], Int[Tensor, " b"]]:
     """The smallest relative gap of eigenvalues that are not both zero, and how many are not zero."""
     largest = values[:, :1]
-    positive = values > null_tol * largest
-    scale = torch.where(largest > 0, largest, 1)
-    gaps = (values[:, :-1] - values[:, 1:]) / scale
+    positive = values > torch.maximum(null_tol * largest, floor.unsqueeze(1))
+    gaps = (values[:, :-1] - values[:, 1:]) / torch.where(largest > 0, largest, 1)
     gaps = torch.where(positive[:, :-1], gaps, torch.inf)
-    infinite = torch.full_like(largest, torch.inf)
-    return torch.cat([gaps, infinite], 1).amin(1), (positive & (largest > 0)).sum(1)
+    return torch.cat([gaps, torch.full_like(largest, torch.inf)], 1).amin(1), positive.sum(1)
+
+
+def null_floor(clouds: list[Cloud]) -> Float[Tensor, " b"]:
+    """The eigenvalue of `principal_axes` that rounding alone can give."""
+    return clouds[0].floor if len(clouds) == 1 else torch.zeros_like(clouds[0].floor)
 
 
 def sign_patterns(d: int, proper: bool, like: Tensor) -> Float[Tensor, "p d"]:

@@ -1,6 +1,6 @@
 """The points of a batch in any layout, with sums over each sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,9 @@ from torsor._layout import BatchLayout
 from torsor.actions import Action, Vector
 from torsor.symmetry import Inputs, Symmetry
 
+ROUNDING = 4
+"""Lengths below this many units of rounding of the coordinates are taken for zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
@@ -18,10 +21,12 @@ class Cloud:
     Attributes:
         points: `(rows, m, d)`; a row is a sample in dense batches, a node in ragged ones.
         weights: `(rows, m)`, 0 on padding.
+        floor: `(B,)` the squared length that rounding of the inputs can give to points that coincide.
     """
 
     points: Float[Tensor, "rows m d"]
     weights: Float[Tensor, "rows m"]
+    floor: Float[Tensor, " b"]
     layout: BatchLayout
     action: Action
 
@@ -39,7 +44,7 @@ class Cloud:
 
     def moved(self, points: Float[Tensor, "rows m d"]) -> "Cloud":
         """The same samples with other points."""
-        return Cloud(points, self.weights, self.layout, self.action)
+        return replace(self, points=points)
 
     def padded(self) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
         """Points and weights with one row per sample; ragged samples are padded with weight 0."""
@@ -87,7 +92,10 @@ def read_clouds(
         if weight is not None and bool((mass <= 0).any()):
             raise ValueError(f"{weights}: sample {int((mass <= 0).nonzero()[0, 0])} has no positive weight")
         share = layout.spread(action, torch.where(mass > 0, mass, 1)).unsqueeze(1)
-        clouds.append(Cloud(points.double(), present.double() / share, layout, action))
+        points, present = points.double(), present.double() / share
+        size = (points.detach().square().sum(-1) * (present > 0)).sum(1)
+        floor = (ROUNDING * torch.finfo(x.dtype).eps) ** 2 * layout.sum(action, size)
+        clouds.append(Cloud(points, present, floor, layout, action))
     return clouds
 
 
@@ -107,7 +115,7 @@ def _default_field(slots: dict[str, tuple[Action, Tensor]]) -> tuple[str, ...]:
     vectors = [name for name, (action, _) in slots.items() if _is_vector(action)]
     if not points and not vectors:
         raise ValueError(f"a frame of points needs a Point or Vector input; got {', '.join(slots)} without one")
-    return (points or vectors)[:1]
+    return tuple((points or vectors)[:1])
 
 
 def _weight(slots: dict[str, tuple[Action, Tensor]], name: str) -> Tensor:

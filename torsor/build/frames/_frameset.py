@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -112,6 +112,7 @@ def plain_frames(group: Group, elements: Element, weights: Tensor, dimension: in
     )
 
 
+@runtime_checkable
 class Frame(Protocol):
     """Any callable that gives each input its frames, with `frame(g x) = g frame(x)` as weighted sets."""
 

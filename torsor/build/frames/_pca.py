@@ -10,6 +10,7 @@ from torch import Tensor
 from torsor.build.frames._axes import (
     assemble,
     centred,
+    null_floor,
     null_tolerance,
     principal_axes,
     proper_part,
@@ -93,7 +94,7 @@ class PCAFrame:
         scale = rms(clouds[0]) if isinstance(group, Sim) else None
         values, axes = principal_axes(clouds)
         null_tol = null_tolerance(dtype) if self.null_tol is None else self.null_tol
-        gap, rank = spectrum(values.detach(), null_tol)
+        gap, rank = spectrum(values.detach(), null_tol, null_floor(clouds))
         ambiguous = gap < self.gap_tol
         if scale is not None:
             ambiguous = ambiguous | (scale.detach() <= 0)
@@ -158,6 +159,8 @@ def with_robust(
     cloud: Cloud, linear: Tensor, weights: Tensor, ambiguous: Tensor, proper: bool, null_tol: float
 ) -> tuple[Tensor, Tensor]:
     """The frames of `RobustFrame` in the place of the principal axes where these are undetermined."""
-    robust, robust_weights = with_signs(*robust_axes(*cloud.padded(), delta=0.1, null_tol=null_tol), proper)
+    robust, robust_weights = with_signs(
+        *robust_axes(*cloud.padded(), cloud.floor, delta=0.1, null_tol=null_tol), proper
+    )
     keep = (~ambiguous).to(weights.dtype).unsqueeze(1)
     return torch.cat([linear, robust], 1), torch.cat([weights * keep, robust_weights * (1 - keep)], 1)

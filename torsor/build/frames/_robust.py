@@ -67,19 +67,24 @@ class RobustFrame:
         (cloud,), centre = centred(group, clouds)
         scale = rms(cloud) if isinstance(group, Sim) else None
         null_tol = null_tolerance(dtype) if self.null_tol is None else self.null_tol
-        axes, share = robust_axes(*cloud.padded(), delta=self.delta, null_tol=null_tol)
+        axes, share = robust_axes(*cloud.padded(), cloud.floor, delta=self.delta, null_tol=null_tol)
         linear, weights = with_signs(axes, share, proper)
         elements = assemble(group, linear, centre, scale)
         if self.detach:
             elements, weights = elements.detach(), weights.detach()
         with torch.no_grad():
-            gap, rank = spectrum(principal_axes([cloud])[0], null_tol)
+            gap, rank = spectrum(principal_axes([cloud])[0], null_tol, cloud.floor)
         undetermined = torch.zeros_like(gap, dtype=torch.bool) if scale is None else scale.detach() <= 0
         return FrameSet(group, elements.to(dtype), weights.to(dtype), gap, rank, undetermined)
 
 
 def robust_axes(
-    points: Float[Tensor, "b n d"], present: Float[Tensor, "b n"], *, delta: float, null_tol: float
+    points: Float[Tensor, "b n d"],
+    present: Float[Tensor, "b n"],
+    floor: Float[Tensor, " b"],
+    *,
+    delta: float,
+    null_tol: float,
 ) -> tuple[Float[Tensor, "b k d d"], Float[Tensor, "b k"]]:
     """Orthonormal axes (columns, of either handedness) from pairs of outer points, and the weight of each pair.
 
@@ -91,17 +96,17 @@ def robust_axes(
         raise ValueError(f"RobustFrame is for 2 and 3 dimensions; got {d}")
     real = present > 0
     square = points.square().sum(-1) * real
-    first, share, origin = _outer(points, square, real, delta, torch.zeros_like(square[:, 0]))
+    first, share, origin = _outer(points, square, real, delta, floor)
     first = torch.where(origin[:, None, None], torch.eye(d, dtype=points.dtype, device=points.device)[0], first)
     if d == 2:
         return torch.stack([first, torch.stack([-first[..., 1], first[..., 0]], -1)], -1), share
     # residuals of every point j after removing its part along axis i
     rest = points.unsqueeze(1) - (points.unsqueeze(1) * first.unsqueeze(2)).sum(-1, keepdim=True) * first.unsqueeze(2)
     b, i, n, _ = rest.shape
-    floor = (null_tol * square.amax(1) if n else square.new_zeros(b)).unsqueeze(1).expand(b, i)
+    thin = torch.maximum(null_tol * square.amax(1), floor) if n else floor
     usable = real.unsqueeze(1).expand(b, i, n)
     second, share_second, collinear = _outer(
-        rest.flatten(0, 1), rest.square().sum(-1).flatten(0, 1), usable.flatten(0, 1), delta, floor.flatten()
+        rest.flatten(0, 1), rest.square().sum(-1).flatten(0, 1), usable.flatten(0, 1), delta, thin.repeat_interleave(i)
     )
     axis = first.unsqueeze(2)
     second = second.unflatten(0, (b, i))

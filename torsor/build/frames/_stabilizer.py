@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torsor import _tree
+from torsor._layout import BatchLayout
 from torsor.actions import Action
 from torsor.build.frames._frameset import FrameSet
-from torsor.groups import DirectProduct, Symmetric
+from torsor.groups import DirectProduct, Group, Symmetric
 from torsor.symmetry import Symmetry, is_action
 
 
@@ -33,30 +34,42 @@ def average_over_stabilizer(symmetry: Symmetry, frames: FrameSet, embedded: Any,
     degree = max(action.degree for action in actions)
     if degree < 2 or not len(frames):
         return embedded
-    factor, group = _matrix_factor(symmetry)
-    d = group.n
-    if d < 2 or not bool((frames.rank <= d - 2).any()):
+    place, group = _matrix_factor(symmetry)
+    if group.n < 2 or not bool((frames.rank <= group.n - 2).any()):
         return embedded
-    chosen = frames.elements if factor is None else frames.elements[factor]
+    chosen = frames.elements if place is None else frames.elements[place]
     axes = torch.nn.functional.normalize(group.linear(chosen[:, 0]), dim=-2)
-    values, structure = _tree.flatten(embedded)
     layout = symmetry.layout(inputs)
-    for nullity in range(2, d + 1):
-        here = frames.rank == d - nullity
-        if not bool(here.any()):
-            continue
-        turns, shares = rotation_quadrature(nullity, degree)
-        total = [torch.zeros_like(z) for z in values]
-        for turn, share in zip(turns.to(axes), shares.tolist(), strict=True):
-            inner = torch.block_diag(torch.eye(d - nullity).to(axes), turn)
-            h = torch.where(here[:, None, None], axes @ inner @ axes.mT, torch.eye(d).to(axes))
-            g = group.from_parts(h)  # type: ignore[attr-defined]
-            g = g if factor is None else _with_identities(symmetry.group, factor, g)
-            total = [
-                z + share * _turn(a, symmetry, layout, g, y) for a, y, z in zip(actions, values, total, strict=True)
+    values, structure = _tree.flatten(embedded)
+    for nullity in range(2, group.n + 1):
+        here = frames.rank == group.n - nullity
+        if bool(here.any()):
+            turns, shares = rotation_quadrature(nullity, degree)
+            g = group.from_parts(_about_null_axes(turns.to(axes), axes, here))  # type: ignore[attr-defined]
+            values = [
+                _average(action if place is None else action.actions[place], group, g, shares, layout, action, y)  # type: ignore[attr-defined]
+                for action, y in zip(actions, values, strict=True)
             ]
-        values = total
     return _tree.unflatten(values, structure)
+
+
+def _about_null_axes(turns: Tensor, axes: Tensor, here: Tensor) -> Float[Tensor, "q b d d"]:
+    """Rotations of the last axes of each sample; the identity where the mask is False."""
+    d, m = axes.shape[-1], turns.shape[-1]
+    inner = torch.eye(d).to(axes).repeat(len(turns), 1, 1)
+    inner[:, d - m :, d - m :] = turns
+    turned = axes @ inner.unsqueeze(1) @ axes.mT
+    return torch.where(here[:, None, None], turned, torch.eye(d).to(axes))
+
+
+def _average(
+    law: Action, group: Group, g: Tensor, shares: Tensor, layout: BatchLayout, action: Action, y: Tensor
+) -> Tensor:
+    if law.degree < 2:
+        return y
+    rows = layout.sample_of_row(action)
+    turned = law.orbit(group, g if rows is None else g[:, rows], y)
+    return torch.einsum("q,q...->...", shares.to(turned), turned)
 
 
 def rotation_quadrature(m: int, degree: int) -> tuple[Float[Tensor, "q m m"], Float[Tensor, " q"]]:
@@ -94,18 +107,10 @@ def _planar(angles: Tensor) -> Tensor:
     return torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
 
 
-def _turn(action: Action, symmetry: Symmetry, layout: Any, g: Any, value: Tensor) -> Tensor:
-    return layout.move(action, symmetry.group, g, value) if action.degree >= 2 else value
-
-
 def _matrix_factor(symmetry: Symmetry) -> tuple[int | None, Any]:
+    """The factor of a product that moves space, with its place; the group itself where it is no product."""
     group = symmetry.group
     if not isinstance(group, DirectProduct):
         return None, group
-    index = next((i for i, f in enumerate(group.factors) if not isinstance(f, Symmetric)), 0)
-    return index, group.factors[index]
-
-
-def _with_identities(group: DirectProduct, index: int, g: Tensor) -> tuple[Any, ...]:
-    same = {"dtype": g.dtype, "device": g.device}
-    return tuple(g if i == index else f.identity(len(g), **same) for i, f in enumerate(group.factors))
+    place = next((i for i, f in enumerate(group.factors) if not isinstance(f, Symmetric)), 0)
+    return place, group.factors[place]
