@@ -94,12 +94,12 @@ def test_wigner_D_can_be_differentiated_twice_and_mapped():
 
 
 def test_wigner_D_and_harmonics_compile_without_graph_breaks(plain):
-    R, x = rotations(4), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    for function, argument in ((lambda R: wigner_D(4, R), R), (lambda x: spherical_harmonics(4, x), x)):
+    R, x = rotations(4).requires_grad_(), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    for function, argument in ((lambda R: wigner_D(3, R), R), (lambda x: spherical_harmonics(3, x), x)):
         compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
         assert torch.equal(compiled(argument), function(argument))
-    torch.compile(lambda x: spherical_harmonics(4, x).sum(), fullgraph=True, backend="aot_eager")(x).backward()
-    assert x.grad.isfinite().all()
+        compiled(argument).sum().backward()
+        assert argument.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("l", [1, 2, 5])
@@ -154,9 +154,9 @@ def test_integral_harmonics_are_orthonormal_on_the_sphere():
 
 def test_harmonics_at_the_poles_have_exact_derivatives():
     poles = torch.tensor([[0.0, 1, 0], [0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: spherical_harmonics(4, x), poles)
-    assert torch.autograd.gradgradcheck(lambda x: spherical_harmonics(3, x), poles)
-    assert torch.autograd.gradcheck(lambda x: spherical_harmonics(4, x, normalize=False), poles)
+    assert torch.autograd.gradcheck(lambda x: spherical_harmonics(3, x), poles)
+    assert torch.autograd.gradgradcheck(lambda x: spherical_harmonics(2, x), poles)
+    assert torch.autograd.gradcheck(lambda x: spherical_harmonics(3, x, normalize=False), poles)
 
 
 def test_a_zero_vector_has_no_direction_and_no_gradient():

@@ -15,8 +15,8 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from torsor.actions._action import Element
-from torsor.actions._rep import Factors, Rep, Scalar, Vector
-from torsor.groups import DirectProduct, Group, Symmetric
+from torsor.actions._rep import Factors, Rep, Scalar, Vector, permutes
+from torsor.groups import DirectProduct, Group
 
 
 @dataclass(frozen=True, repr=False)
@@ -211,7 +211,7 @@ class TensorProduct(Rep):
 @functools.lru_cache(maxsize=256)
 def acts_orthogonally(group: Group) -> bool:
     """Whether the linear parts are orthogonal matrices, so that `V.dual` is `V`. Read off the generators."""
-    if isinstance(group, Symmetric):
+    if permutes(group):
         return True
     n = group.n
     algebra = group.basis(torch.float64)[..., :n, :n]

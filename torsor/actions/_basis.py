@@ -49,7 +49,7 @@ def equivariant_basis(
     >>> from torsor.actions._rep import V
     >>> from torsor.groups import SO
     >>> basis = equivariant_basis(SO(2), V, V)
-    >>> basis.rank, basis.project(torch.tensor([[1.0, 2.0], [4.0, 5.0]]))
+    >>> basis.rank, basis.project(torch.tensor([[1.0, 2.0], [4.0, 5.0]])).round()
     (2, tensor([[ 3., -1.],
             [ 1.,  3.]]))
     """

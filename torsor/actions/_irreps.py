@@ -15,9 +15,9 @@ from torch import Tensor
 
 from torsor.actions._action import Element
 from torsor.actions._algebra import acts_orthogonally, on_the_diagonal
-from torsor.actions._rep import Factors, Rep
+from torsor.actions._rep import Factors, Rep, permutes
 from torsor.actions._wigner import wigner_generators, wigner_ladder
-from torsor.groups import DirectProduct, Group, Symmetric
+from torsor.groups import DirectProduct, Group
 
 
 class Irrep(NamedTuple):
@@ -147,7 +147,7 @@ class Irreps(Rep):
 
     def _space(self, group: Group) -> int:
         """The dimension of the space, 2 or 3, or TypeError."""
-        fits = not isinstance(group, Symmetric | DirectProduct) and group.n in (2, 3)
+        fits = not (isinstance(group, DirectProduct) or permutes(group)) and group.n in (2, 3)
         if not fits or not (torch.compiler.is_compiling() or acts_orthogonally(group)):
             raise TypeError(f"Irreps need a group that acts on R^2 or R^3 by orthogonal matrices; got {group}")
         return group.n

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from torsor.actions._rep import Factors
-from torsor.groups import DirectProduct, Group, NonCompactError
+from torsor.groups import Group, NonCompactError
 
 METHODS = ("auto", "svd", "eigh", "krylov", "reynolds")
 DENSE = 800
@@ -125,11 +125,10 @@ def _constraints(group: Group, out: Factors, source: Factors) -> list[Constraint
         v = torch.eye(group.dim, dtype=torch.float64)
         axes = [f.dmatrix(group, v) for f in out] + [-f.dmatrix(group, v).mT for f in source]
         constraints += [Tangent(matrices) for matrices in _real(axes, group.dim, group)]
-    for h in _discrete_generators(group):
-        inverse = group.inverse(h)
-        axes = [f.matrix(group, h) for f in out] + [f.matrix(group, inverse).mT for f in source]
-        constraints += [Fixed(matrices) for matrices in _real(axes, group.batch_shape(h)[0], group)]
-    return constraints
+    h = group.discrete_generators(torch.float64)
+    inverse = group.inverse(h)
+    axes = [f.matrix(group, h) for f in out] + [f.matrix(group, inverse).mT for f in source]
+    return constraints + [Fixed(matrices) for matrices in _real(axes, group.batch_shape(h)[0], group)]
 
 
 def _real(axes: list[Tensor], count: int, group: Group) -> list[tuple[Tensor, ...]]:
@@ -137,19 +136,6 @@ def _real(axes: list[Tensor], count: int, group: Group) -> list[tuple[Tensor, ..
     if any(m.is_complex() for m in axes):
         raise TypeError(f"equivariant maps are solved for real representations; those of {group} are complex")
     return [tuple(m[i].double() for m in axes) for i in range(count)]
-
-
-def _discrete_generators(group: Group) -> list[Any]:
-    """Batches of elements that generate the group together with its Lie algebra."""
-    if not isinstance(group, DirectProduct):
-        return [group.discrete_generators(torch.float64)]
-    batches = []
-    for i, factor in enumerate(group.factors):
-        for h in _discrete_generators(factor):
-            k = factor.batch_shape(h)[0]
-            others = [f.identity(k, dtype=torch.float64) for f in group.factors]
-            batches.append((*others[:i], h, *others[i + 1 :]))
-    return batches
 
 
 def _scaled(constraints: list[Constraint], applied: list[Tensor]) -> list[Tensor]:

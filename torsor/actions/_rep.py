@@ -13,7 +13,7 @@ from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from torsor.actions._action import Action, Element, apply_matrices
-from torsor.groups import DirectProduct, Group, Symmetric
+from torsor.groups import DirectProduct, Group, Subgroup, Symmetric
 
 
 @dataclass(frozen=True, repr=False)
@@ -213,17 +213,17 @@ class Vector(Rep):
 
     def matrix(self, group: Group, g: Element) -> Inexact[Tensor, "*batch dim dim"]:
         self.dim(group)
-        return _permutation_matrix(g) if isinstance(group, Symmetric) else group.linear(g)
+        return _permutation_matrix(g) if permutes(group) else group.linear(g)
 
     def dmatrix(self, group: Group, v: Float[Tensor, "*batch algebra"]) -> Inexact[Tensor, "*batch dim dim"]:
         n = self.dim(group)
-        return v.new_zeros(*v.shape[:-1], n, n) if isinstance(group, Symmetric) else group.hat(v)[..., :n, :n]
+        return v.new_zeros(*v.shape[:-1], n, n) if permutes(group) else group.hat(v)[..., :n, :n]
 
     def _move(self, group: Group, g: Element, rows: Tensor) -> Tensor:
-        return _permuted(rows, g) if isinstance(group, Symmetric) else super()._move(group, g, rows)
+        return _permuted(rows, g) if permutes(group) else super()._move(group, g, rows)
 
     def orbit(self, group: Group, g: Element, x: Tensor) -> Tensor:
-        if isinstance(group, Symmetric):
+        if permutes(group):
             return super().orbit(group, g, x)
         return apply_matrices(self.matrix(group, g), x)
 
@@ -240,7 +240,7 @@ class Vector(Rep):
 
 @dataclass(frozen=True, repr=False)
 class Perm(Vector):
-    """The representation of `Symmetric(n)` on R^n by permutation matrices; no other group has it.
+    """The representation of `Symmetric(n)` and its subgroups on R^n by permutation matrices; no other group has it.
 
     >>> import torch
     >>> from torsor.groups import Symmetric
@@ -249,8 +249,8 @@ class Perm(Vector):
     """
 
     def dim(self, group: Group) -> int:
-        if not isinstance(group, Symmetric):
-            raise TypeError(f"Perm needs a Symmetric group; got {group}")
+        if not permutes(group):
+            raise TypeError(f"Perm needs a Symmetric group, or a subgroup of one; got {group}")
         return group.n
 
     @property
@@ -318,6 +318,11 @@ def T(p: int, q: int = 0) -> Rep:
     if p < 0 or q < 0:
         raise ValueError(f"T(p, q) needs p, q >= 0; got p={p}, q={q}")
     return _algebra().tensor_product((*[V] * p, *[V.dual] * q))
+
+
+def permutes(group: Group) -> bool:
+    """Whether the elements are permutations, given as indices."""
+    return isinstance(group, Symmetric) or (isinstance(group, Subgroup) and permutes(group.group))
 
 
 def _permutation_matrix(p: Tensor) -> Tensor:
