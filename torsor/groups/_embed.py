@@ -137,9 +137,3 @@ class Embedding(GroupOfMatrices):
 
     def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
         return self.outer(self.group.elements(real_dtype(dtype), device))
-
-    def index_of(self, g: Tensor) -> Tensor:
-        return self.group.index_of(self.inner(g))
-
-    def multiplication_table(self) -> Tensor:
-        return self.group.multiplication_table()

@@ -28,10 +28,6 @@ class FiniteGroup(Group):
     def is_connected(self) -> bool:  # type: ignore[override]
         return self.order == 1
 
-    def multiplication_table(self) -> Tensor:
-        g = self.elements(torch.float64)
-        return torch.stack([self.index_of(self.compose(g[i], g)) for i in range(len(g))])
-
     def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Tensor:
         assert self.order is not None
         return self.elements(dtype, device)[integers(self.order, shape, generator, device)]
@@ -59,12 +55,8 @@ class FiniteMatrices(FiniteGroup, GroupOfMatrices):
     def _log_shift(self, u: Tensor, shift: Tensor) -> Tensor:
         return shift
 
-    def index_of(self, g: Tensor) -> Tensor:
-        """The position of the nearest of `elements()`."""
-        check_matrices(g, self.matrix_dim, self)
-        return torch.einsum("...ij,kij->...k", g, self.elements(g.dtype, g.device)).argmax(-1)
-
     def project(self, g: Tensor) -> Tensor:
+        check_matrices(g, self.matrix_dim, self)
         return self.elements(g.dtype, g.device)[self.index_of(g)]
 
     def contains(self, g: Tensor, atol: float | None = None) -> Tensor:

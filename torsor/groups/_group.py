@@ -92,6 +92,10 @@ class Group:
         """The translation part of each element, or None where the group is linear."""
         return None
 
+    def from_parts(self, linear: Tensor, translation: Tensor | None = None) -> Element:
+        """The element with this linear part (*batch, n, n) and, for affine groups, this translation (*batch, n)."""
+        raise TypeError(f"{self} has no linear and translation parts")
+
     def parity(self, g: Element) -> Float[Tensor, "*batch"]:
         """The sign of the determinant of the linear part: -1 where an element reverses orientation."""
         raise NotImplementedError
@@ -270,11 +274,18 @@ class Group:
 
     def multiplication_table(self) -> Int[Tensor, "order order"]:
         """table[i, j] = index of elements()[i] elements()[j]."""
-        raise TypeError(f"{self} has no multiplication table: it is not finite")
+        g = self.elements(torch.float64)
+        rows = [self.compose(pick(g, torch.tensor(i)), g) for i in range(self.order or 0)]
+        return torch.stack([self.index_of(row) for row in rows])
 
     def index_of(self, g: Element) -> Int[Tensor, "*batch"]:
         """The position of each element in `elements()`."""
         raise TypeError(f"{self} has no list of elements: it is not finite")
+
+
+def pick(g: Element, index: Tensor) -> Element:
+    """g[index] along the first batch axis, for tensors and tuples alike."""
+    return tuple(pick(part, index) for part in g) if isinstance(g, tuple) else g[index]
 
 
 def count_bad(ok: Tensor) -> str:

@@ -254,9 +254,6 @@ class SL(PositiveDeterminant):
     def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Tensor:
         return self.identity(*shape, dtype=dtype, device=device)
 
-    def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        return self.identity(1, dtype=dtype, device=device) if self.n == 1 else super().elements(dtype, device)
-
     def default_proposal(self, translation_scale: float = 1.0, spd_width: float = 0.25) -> Any:
         from torsor.groups.measure import PolarProposal, RiemannianGaussianSPD, UniformCompact
 

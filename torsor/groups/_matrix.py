@@ -142,6 +142,17 @@ class GroupOfMatrices(Group):
     def recompose(self, parts: Any) -> Tensor:
         return recompose(self, parts)
 
+    # -------------------------------------------------------------------------------------------------- finite groups
+    def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+        return self.identity(1, dtype=dtype, device=device) if self.order == 1 else super().elements(dtype, device)
+
+    def index_of(self, g: Tensor) -> Tensor:
+        """The position of the nearest of `elements()`."""
+        if self.order is None:
+            return super().index_of(g)
+        check_matrices(g, self.matrix_dim, self)
+        return torch.linalg.matrix_norm(g[..., None, :, :] - self.elements(g.dtype, g.device)).argmin(-1)
+
     # ---------------------------------------------------------------------------------------------------------- tools
     def _dtype(self, dtype: torch.dtype | None) -> torch.dtype:
         return real_dtype(dtype)

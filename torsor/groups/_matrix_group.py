@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torsor.groups._check import real_dtype
+from torsor.groups._check import check_matrices, real_dtype
 from torsor.groups._errors import NonCompactError
 from torsor.groups._haar import integers, normal
 from torsor.groups._matrix import GroupOfMatrices
@@ -166,6 +166,7 @@ class MatrixGroup(GroupOfMatrices):
     @full_precision
     def project(self, g: Tensor) -> Tensor:
         """exp of the projected logarithm, on the component where this comes nearest; NaN where none has a logarithm."""
+        check_matrices(g, self.size, self)
         h = self._representatives(g)
         X, ok = principal_log(g[..., None, :, :] @ torch.linalg.inv(h))
         near = torch.matrix_exp(self.hat(self.vee(X))) @ h
@@ -176,8 +177,8 @@ class MatrixGroup(GroupOfMatrices):
 
     @full_precision
     def contains(self, g: Tensor, atol: float | None = None) -> Tensor:
-        size = 1 + g.abs().amax((-2, -1), keepdim=True)
-        return (((self.project(g) - g).abs() / size) <= self._atol(g, atol)).all(-1).all(-1)
+        gap = (self.project(g) - g).abs().amax((-2, -1))
+        return gap <= self._atol(g, atol) * (1 + g.abs().amax((-2, -1)))
 
     def _log(self, g: Tensor) -> tuple[Tensor, Tensor | None]:
         v, ok = super()._log(g)
@@ -190,14 +191,6 @@ class MatrixGroup(GroupOfMatrices):
         if self.order is None or self._components is None:
             return super().elements(dtype, device)
         return self._tensor(self._components, dtype, device)
-
-    def index_of(self, g: Tensor) -> Tensor:
-        elements = self.elements(g.dtype, g.device)
-        return torch.linalg.matrix_norm(g[..., None, :, :] - elements).argmin(-1)
-
-    def multiplication_table(self) -> Tensor:
-        g = self.elements(torch.float64)
-        return torch.stack([self.index_of(h @ g) for h in g])
 
     def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Tensor:
         """A uniform component, after 48 long random steps: their law comes geometrically close to Haar measure (for

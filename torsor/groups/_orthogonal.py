@@ -10,8 +10,8 @@ from torch import Tensor
 
 from torsor.groups._bases import skew_basis
 from torsor.groups._check import check_coordinates, check_dimension, check_matrices, real_dtype
-from torsor.groups._log import Logarithm
 from torsor.groups._haar import random_orthogonal, random_rotation
+from torsor.groups._log import Logarithm
 from torsor.groups._matrix import GroupOfMatrices, angle_size
 from torsor.groups._precision import full_precision
 from torsor.groups._rotations import (
@@ -101,15 +101,6 @@ class Orthogonal(GroupOfMatrices):
         if self.order is None:
             return super().elements(dtype, device)
         return torch.tensor([1.0, -1.0][: self.order], dtype=real_dtype(dtype), device=device).view(-1, 1, 1)
-
-    def index_of(self, g: Tensor) -> Tensor:
-        return super().index_of(g) if self.order is None else (g[..., 0, 0] < 0).long()
-
-    def multiplication_table(self) -> Tensor:
-        if self.order is None:
-            return super().multiplication_table()
-        index = torch.arange(self.order)
-        return (index[:, None] + index) % self.order
 
 
 @dataclass(frozen=True, repr=False)

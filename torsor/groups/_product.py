@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from torsor.groups._check import check_coordinates
-from torsor.groups._finite import FiniteGroup
-from torsor.groups._group import Group
-from torsor.groups._subgroup import pick
+from torsor.groups._group import Group, pick
 
 Elements = tuple[Any, ...]
 
@@ -197,9 +195,6 @@ class DirectProduct(Group):
             index = f.index_of(a)
             total = total.to(index.device) * (f.order or 1) + index
         return total
-
-    def multiplication_table(self) -> Tensor:
-        return super().multiplication_table() if self.order is None else FiniteGroup.multiplication_table(self)  # type: ignore[arg-type]
 
 
 def _join(*parts: Any) -> Any:

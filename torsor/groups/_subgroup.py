@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torsor.groups._check import check_dimension
 from torsor.groups._finite import FiniteGroup
-from torsor.groups._group import Element, Group
+from torsor.groups._group import Element, Group, pick
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,11 +79,6 @@ class Subgroup(FiniteGroup):
         here = torch.searchsorted(inside, there.contiguous()).clamp(max=len(inside) - 1)
         return torch.where(inside[here] == there, here, -1)
 
-    def multiplication_table(self) -> Tensor:
-        g = self.elements(torch.float64)
-        rows = range(len(self.indices))
-        return torch.stack([self.index_of(self.compose(pick(g, torch.tensor(i)), g)) for i in rows])
-
     def contains(self, g: Element, atol: float | None = None) -> Tensor:
         return self.group.contains(g, atol) & (self.index_of(g) >= 0)
 
@@ -114,6 +109,9 @@ class Subgroup(FiniteGroup):
 
     def translation(self, g: Element) -> Tensor | None:
         return self.group.translation(g)
+
+    def from_parts(self, linear: Tensor, translation: Tensor | None = None) -> Element:
+        return self.group.from_parts(linear, translation)
 
     def parity(self, g: Element) -> Tensor:
         return self.group.parity(g)
@@ -147,11 +145,6 @@ class Subgroup(FiniteGroup):
 
     def log_modular(self, g: Element) -> Tensor:
         return self.group.log_modular(g)
-
-
-def pick(g: Element, index: Tensor) -> Element:
-    """g[index] along the first batch axis, for tensors and tuples alike."""
-    return tuple(pick(part, index) for part in g) if isinstance(g, tuple) else g[index]
 
 
 def _dtype(g: Element) -> torch.dtype | None:

@@ -140,6 +140,3 @@ class SU(Unitary):
     def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Tensor:
         g = random_unitary(self.n, shape, generator, dtype, device)
         return torch.cat([g[..., :1] / torch.linalg.det(g)[..., None, None], g[..., 1:]], -1)
-
-    def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        return self.identity(1, dtype=dtype, device=device) if self.n == 1 else super().elements(dtype, device)

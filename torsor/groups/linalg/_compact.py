@@ -49,7 +49,7 @@ def _widest_gap(cos: Tensor) -> Tensor:
 
 
 def _complex_structure(B: Tensor, near: Tensor) -> Tensor:
-    """The orthogonal factor J of a skew matrix on the axes in `near`, 1 on the others; where B vanishes, axes in pairs."""
+    """The orthogonal factor of a skew matrix on the axes in `near`, 1 on the others; axes in pairs where B vanishes."""
     n = B.shape[-1]
     rest = torch.diag_embed((~near).to(B.dtype))
     U, s, Vh = torch.linalg.svd(B + 2 * rest)  # 2: before every sine
