@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from torsor.actions import _kernel
+from torsor.actions import _constraints, _kernel
 from torsor.actions._basis import EquivariantBasis, equivariant_basis
 from torsor.actions._irreps import Irreps
 from torsor.actions._rep import Perm, Regular, Rep, Scalar, T, V
@@ -338,9 +338,9 @@ def test_nearly_dependent_generators_are_told_apart_by_singular_values():
 
 
 def test_a_wrong_kernel_does_not_get_a_certificate():
-    constraints = _kernel._constraints(SO(3), (V,), (V,))
+    constraints = _constraints.constraints(SO(3), (V,), (V,))
     wrong = torch.eye(9, dtype=torch.float64)[:, :1]
-    with pytest.raises(_kernel.AmbiguousRank, match="C Q"):
+    with pytest.raises(_constraints.AmbiguousRank, match="C Q"):
         _kernel._certified(constraints, wrong, math.inf, None)
 
 
@@ -358,6 +358,29 @@ def test_what_a_caller_does_to_a_basis_stays_with_it():
     basis = equivariant_basis(O(3), V, V)
     basis.blocks[0].vectors.zero_()
     assert equivariant_basis(O(3), V, V).dense().any()
+
+
+def test_a_basis_made_on_another_device_or_in_inference_mode_serves_everywhere():
+    _kernel.equivariant_kernel.cache_clear()
+    with torch.device("meta"):
+        assert equivariant_basis(embed(O(2), (0, 1), 4), V, V.dual).blocks[0].vectors.is_meta
+    with torch.inference_mode():
+        equivariant_basis(SO(5), V, V.dual)
+    for group, expected in ((embed(O(2), (0, 1), 4), 5), (SO(5), 1)):
+        basis = equivariant_basis(group, V, V.dual)
+        assert basis.rank == expected
+        M = torch.randn(basis.shape, requires_grad=True)
+        basis.residual(M).square().sum().backward()
+        assert M.grad.isfinite().all()
+
+
+def test_half_precision_and_autocast_do_not_reach_the_projection():
+    basis = equivariant_basis(SO(3), 3 * V + V**2, V**2)
+    M = torch.randn(basis.shape)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert basis.residual(basis.project(M)).abs().max() < 1e-5
+        assert basis.from_coefficients(basis.coefficients(M)).dtype == torch.float32
+    assert basis.residual(M.bfloat16()).dtype == torch.bfloat16
 
 
 # ------------------------------------------------------------------ as a value and as a module

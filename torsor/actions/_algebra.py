@@ -214,9 +214,10 @@ def acts_orthogonally(group: Group) -> bool:
     if permutes(group):
         return True
     n = group.n
-    algebra = group.basis(torch.float64)[..., :n, :n]
-    discrete = group.linear(group.discrete_generators(torch.float64))
-    defect = torch.cat([algebra + algebra.mT, discrete @ discrete.mT - torch.eye(n, dtype=torch.float64)])
+    algebra = group.basis(torch.float64, "cpu")[..., :n, :n]
+    discrete = group.linear(group.discrete_generators(torch.float64, "cpu"))
+    eye = torch.eye(n, dtype=torch.float64, device="cpu")
+    defect = torch.cat([algebra + algebra.mT, discrete @ discrete.mT - eye])
     return bool((defect.abs() < 1e-12).all())
 
 

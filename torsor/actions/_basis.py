@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torsor.actions._kernel import METHODS, equivariant_kernel
 from torsor.actions._rep import Rep, TensorType
 from torsor.groups import Group
+from torsor.groups._precision import full_precision
 
 
 def equivariant_basis(
@@ -35,7 +36,7 @@ def equivariant_basis(
             800 unknowns (their singular vectors where that is not clear enough) and conjugate gradients above.
             The others name one solver; `"reynolds"` averages over the group and never looks at the generators.
         tol: what counts as zero, relative to the largest eigenvalue (singular value for `"svd"`); 1e-10 by default.
-        dtype: of the basis that is returned.
+        dtype: of the basis that is returned; it is on the default device.
 
     Raises:
         TypeError: an argument is of the wrong kind, a representation does not fit the group, or a non-compact group is
@@ -62,7 +63,7 @@ def equivariant_basis(
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     if tol is not None and not 0 < tol < 1:
         raise ValueError(f"tol must be between 0 and 1; got {tol}")
-    return EquivariantBasis(group, rep_in, rep_out, method, tol).to(dtype)
+    return EquivariantBasis(group, rep_in, rep_out, method, tol).to(torch.get_default_device(), dtype)
 
 
 class Block(NamedTuple):
@@ -111,7 +112,7 @@ class EquivariantBasis(nn.Module):
         self.gap = min(self._gaps, default=float("inf"))
         for name, order in (("rows", rows), ("columns", columns)):
             for kind, index in (("order", order.permutation), ("back", order.permutation.argsort())):
-                stays = index.equal(torch.arange(len(index)))
+                stays = index.tolist() == list(range(len(index)))
                 self.register_buffer(f"_{name}_{kind}", None if stays else index, persistent=False)
 
     @property
@@ -126,22 +127,26 @@ class EquivariantBasis(nn.Module):
     def forward(self, W: Float[Tensor, "*batch dim_out dim_in"]) -> Float[Tensor, "*batch dim_out dim_in"]:
         return self.project(W)
 
+    @full_precision
     def project(self, W: Float[Tensor, "*batch dim_out dim_in"]) -> Float[Tensor, "*batch dim_out dim_in"]:
         """The equivariant matrix nearest to W."""
         self._check(W)
         parts = [B @ Q @ Q.mT for B, Q in self._coordinates(W)]
         return self._assemble(parts, W.shape[:-2], W)
 
+    @full_precision
     def residual(self, W: Float[Tensor, "*batch dim_out dim_in"]) -> Float[Tensor, "*batch dim_out dim_in"]:
         """W less its projection: what is not equivariant about it."""
         return W - self.project(W)
 
+    @full_precision
     def coefficients(self, W: Float[Tensor, "*batch dim_out dim_in"]) -> Float[Tensor, "*batch rank"]:
         """The coordinates of W's projection in the basis: block by block, copies of the output type first."""
         self._check(W)
         empty = W.new_zeros(*W.shape[:-2], 0)
         return torch.cat([empty, *((B @ Q).flatten(-3) for B, Q in self._coordinates(W))], -1)
 
+    @full_precision
     def from_coefficients(self, c: Float[Tensor, "*batch rank"]) -> Float[Tensor, "*batch dim_out dim_in"]:
         """The equivariant matrix with these coordinates."""
         if c.ndim < 1 or c.shape[-1] != self.rank:
