@@ -197,8 +197,8 @@ def eth_ucy_folder() -> Path:
 
 
 HOW_TO_GET = (
-    "set $TORSOR_DATA to a folder that holds a folder eth_ucy, and put the ETH-UCY text files there, in the layout of the"
-    f" release of EqMotion (arXiv 2303.10876): {', '.join(FILES)}"
+    "set $TORSOR_DATA to a folder that holds a folder eth_ucy, and put the ETH-UCY text files there, in the layout of"
+    f" the release of EqMotion (arXiv 2303.10876): {', '.join(FILES)}"
 )
 
 
