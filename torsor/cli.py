@@ -24,6 +24,21 @@ data_app = typer.Typer(no_args_is_help=True, help="What data there is, where it 
 app.add_typer(data_app, name="data")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        import torsor
+
+        print(f"torsor {torsor.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Its version.")] = False,
+) -> None:
+    pass
+
+
 class Scale(StrEnum):
     """How large a study is."""
 
@@ -68,14 +83,14 @@ def study(
     from torsor.study import find_study, run_study
     from torsor.study._display import ConsoleDisplay
 
-    chosen = find_study(target)
+    chosen, own_seeds = find_study(target), _seeds(seeds)
     command = " ".join(["torsor", *_quoted(sys.argv[1:])])
     with ConsoleDisplay(Console(stderr=True)) as display:
         result = run_study(
             chosen,
             scale.value,
             out,
-            seeds=_seeds(seeds),
+            seeds=own_seeds,
             workers=workers,
             on=on.value,
             fresh=fresh,
@@ -137,16 +152,20 @@ def papers(
     if as_json:
         print(json.dumps([paper.to_json(results) for paper in all_papers()], allow_nan=False))
         return
-    rows = []
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    console = Console(highlight=False)
     for paper in all_papers():
         claims = paper.claims(results)
         tested = [claim.holds for claim in claims if claim.holds is not None]
-        ledger = f"{sum(tested)} of {len(tested)} hold" if tested else f"{len(claims)}, none tested" if claims else "–"
-        title = f"{paper.title} ({paper.authors.split(',')[0]} et al. {paper.year}, arXiv {paper.arxiv})"
-        rows.append(
-            [paper.paper, title, paper.module, paper.state, paper.works, ", ".join(paper.studies) or "–", ledger]
-        )
-    _print_table(["", "paper", "module", "state", "what works", "studies", "claims"], rows)
+        parts = [f"{paper.by} {paper.year}, arXiv {paper.arxiv}", paper.module]
+        parts += [f"studies: {', '.join(paper.studies)}"] * bool(paper.studies)
+        parts += [f"claims: {len(claims)}, tested here {len(tested)}, of which {sum(tested)} hold"] * bool(claims)
+        console.print(f"{paper.paper:>2}  [bold]{escape(paper.title)}[/]", soft_wrap=True)
+        console.print(Padding(escape("; ".join(parts)), (0, 0, 0, 4)))
+        console.print(Padding(f"[bold]{paper.state}[/]: {escape(paper.works)}", (0, 0, 1, 4)))
 
 
 @app.command(epilog="Examples: `torsor bench`; `torsor bench import_time`")

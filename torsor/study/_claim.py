@@ -26,8 +26,8 @@ class Claim:
 
     text: str
     source: str
-    paper_value: float | str | None
-    measured: float | str | None
+    paper_value: int | float | str | None
+    measured: int | float | str | None
     bar: str
     holds: bool | None
     scale: str

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -31,7 +30,7 @@ class ConsoleDisplay(Display):
         self._tasks: dict[str, TaskID] = {}
         self._count = self._ended = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ConsoleDisplay":
         self._progress.start()
         return self
 
@@ -42,7 +41,7 @@ class ConsoleDisplay(Display):
         self._count = len(trials)
         self.console.print(f"{self._count} trials")
 
-    def update(self, trial: Trial, share: float, words: str) -> None:
+    def update(self, trial: Trial, share: int | float, words: str) -> None:
         if trial.key not in self._tasks:
             self._tasks[trial.key] = self._progress.add_task(_title(trial), total=1.0, words="")
         self._progress.update(self._tasks[trial.key], completed=share, words=escape(words))

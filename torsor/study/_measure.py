@@ -38,7 +38,7 @@ def sample_errors(out: Any, targets: Any, task: str) -> Float[Tensor, " b"]:
     if task == "classification":
         return (out.argmax(-1) != targets).double()
     pairs = list(zip(leaves(out), leaves(targets), strict=True))
-    squares = torch.stack([(a.double() - b.double()).square().flatten(1).sum(1) for a, b in pairs])
+    squares = torch.stack([(a.double() - b.double()).square().reshape(len(b), -1).sum(1) for a, b in pairs])
     return squares.sum(0) / sum(math.prod(b.shape[1:]) for _, b in pairs)
 
 

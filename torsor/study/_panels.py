@@ -12,6 +12,7 @@ from torsor.study._numbers import show
 from torsor.study._protocol import Record, done, mean, names, values
 from torsor.study._verdict import Standing, standings
 
+Number = int | float
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
 _COLORS = 8
 _FLOOR = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": {"color": "c7", "width": 1.5, "dash": "dash"}}
@@ -172,7 +173,7 @@ def _cost(records: Sequence[Record], key: str, unit: str, title: str, floor: flo
 
 
 def _learning(records: Sequence[Record]) -> Figure | None:
-    def curve(record: Record) -> tuple[list[float], list[float]]:
+    def curve(record: Record) -> tuple[list[Number], list[Number]]:
         points = [(e["epoch"], e["valid"]) for e in record.metrics.get("history", ()) if e.get("valid") is not None]
         return [p[0] for p in points], [p[1] for p in points]
 
@@ -187,7 +188,7 @@ def _learning(records: Sequence[Record]) -> Figure | None:
 
 
 def _distance(records: Sequence[Record]) -> Figure | None:
-    def curve(record: Record) -> tuple[list[float], list[float]]:
+    def curve(record: Record) -> tuple[list[Number], list[Number]]:
         distances, errors = record.metrics.get("equivariance_curve") or ([], [])
         return list(distances), [max(error, 1e-17) for error in errors]
 
@@ -231,7 +232,7 @@ def _efficiency(records: Sequence[Record]) -> Figure | None:
 
 def _lines(
     records: Sequence[Record],
-    curve: Callable[[Record], tuple[list[float], list[float]]],
+    curve: Callable[[Record], tuple[list[Number], list[Number]]],
     title: str,
     description: str,
     x: str,
@@ -270,7 +271,7 @@ def _whole(number: float | None) -> int | None:
     return None if number is None else round(number)
 
 
-def _log_axis(numbers: Sequence[float]) -> dict[str, Any]:
+def _log_axis(numbers: Sequence[Number]) -> dict[str, Any]:
     """A logarithmic axis with ticks at 1, 2 and 5 of each power of ten, so that a narrow one has room for them."""
     positive = [x for x in numbers if x > 0] or [1.0]
     low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))

@@ -32,6 +32,12 @@ class Paper:
     works: str
 
     @property
+    def by(self) -> str:
+        """The authors as a citation has them: "Puny et al."."""
+        first, *others = self.authors.split(", ")
+        return first if not others else f"{first} and {others[0]}" if len(others) == 1 else f"{first} et al."
+
+    @property
     def studies(self) -> list[str]:
         """The builtin studies that test its claims."""
         return [name for name in builtin_names() if builtin_study(name).paper == self.paper]

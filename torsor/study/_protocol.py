@@ -96,7 +96,7 @@ class Workspace:
 
     folder: Path
     key: str
-    tell: Callable[[float, str], None] = lambda share, words: None
+    tell: Callable[[int | float, str], None] = lambda share, words: None
 
     @property
     def checkpoint(self) -> Path:

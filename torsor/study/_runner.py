@@ -111,7 +111,7 @@ class Display:
     def begin(self, trials: Sequence[Trial]) -> None:
         """The run begins."""
 
-    def update(self, trial: Trial, share: float, words: str) -> None:
+    def update(self, trial: Trial, share: int | float, words: str) -> None:
         """A trial is under way."""
 
     def end(self, record: Record) -> None:
@@ -156,7 +156,7 @@ def _run_all(study: Study, trials: Sequence[Trial], store: Store, executor: Exec
                 display.update(trial, share, words)
 
 
-def _job(study: Study, trial: Trial, folder: Path, tell: Callable[[float, str], None] | None) -> bool:
+def _job(study: Study, trial: Trial, folder: Path, tell: Callable[[int | float, str], None] | None) -> bool:
     """Run one trial and commit its end; False if another process has it."""
     store = Store(folder)
     with store.claim(trial) as mine:
@@ -179,10 +179,10 @@ def _job(study: Study, trial: Trial, folder: Path, tell: Callable[[float, str], 
         return True
 
 
-def _tell_both(store: Store, display: Display, trial: Trial) -> Callable[[float, str], None]:
+def _tell_both(store: Store, display: Display, trial: Trial) -> Callable[[int | float, str], None]:
     note = store.teller(trial.key)
 
-    def tell(share: float, words: str) -> None:
+    def tell(share: int | float, words: str) -> None:
         note(share, words)
         display.update(trial, share, words)
 

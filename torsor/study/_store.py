@@ -102,11 +102,11 @@ class Store:
                 (status, reason, json.dumps(_plain(metrics), allow_nan=False), _now(), seconds, trial.key),
             )
 
-    def teller(self, key: str) -> Callable[[float, str], None]:
+    def teller(self, key: str) -> Callable[[int | float, str], None]:
         """A function that notes the progress of a trial, at most twice a second."""
         last = -math.inf
 
-        def tell(share: float, words: str) -> None:
+        def tell(share: int | float, words: str) -> None:
             nonlocal last
             now = time.monotonic()
             if now - last >= _REPORT_EVERY:

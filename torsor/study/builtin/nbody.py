@@ -37,7 +37,7 @@ class NBody(Comparison):
 
     def plan(self, scale: str) -> Plan:
         desk = Plan(
-            data={"protocol": "egnn", "train": 300, "valid": 500, "test": 1000},
+            data={"protocol": "egnn", "train": 300, "valid": 100, "test": 1000},
             backbone={"hidden": 40, "layers": 3},
             arms=_arms(long_augmented=800, long_stochastic=500),
             seeds=(1, 2),
