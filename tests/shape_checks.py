@@ -19,6 +19,10 @@ import beartype
 import jaxtyping
 
 
+# An int is a float to every type checker (PEP 484); beartype has to be told.
+TYPECHECKER = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+
+
 class Switch:
     on = True
 
@@ -28,7 +32,7 @@ def checked(function: FunctionType) -> Callable:
 
     def twin() -> Callable:
         if "checked" not in built:
-            built["checked"] = jaxtyping.jaxtyped(function, typechecker=beartype.beartype)
+            built["checked"] = jaxtyping.jaxtyped(function, typechecker=TYPECHECKER)
         return built["checked"]
 
     built: dict[str, Callable] = {}
