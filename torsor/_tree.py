@@ -87,7 +87,6 @@ def _key(key: Any, first: bool) -> str:
 
 def match(pattern_structure: Any, values: Tree) -> list[Any] | None:
     """The parts of `values` at the leaves of a pattern, or None where the two differ in structure."""
-    flatten(values)
     try:
         return pattern_structure.flatten_up_to(values)
     except (ValueError, KeyError, TypeError):

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torsor import _tree
 from torsor._layout import BatchLayout, check_sizes, check_values, read_layout, zero_padding
+from torsor._slots import Slots, join
 from torsor._tree import Tree
-from torsor.actions import Action, Element, Image, Mask, Shared, jointly
+from torsor.actions import Action, Element, Image, Mask, Shared
 from torsor.groups import DirectProduct, Group
 from torsor.groups.measure import Proposal
 
@@ -35,11 +35,6 @@ class Transformation(Protocol):
     def act_output(self, g: Any, out: Tree, inputs: Inputs) -> Tree:
         """What the transformation makes of the output that belongs to these inputs."""
         ...
-
-
-def is_action(node: Any) -> bool:
-    """Whether a node of a tree is an action, which is a leaf here although it is a dataclass."""
-    return isinstance(node, Action)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +63,8 @@ class Symmetry:
     inputs: Any
     output: Any
     _factors: tuple["Symmetry", ...] = field(default=(), repr=False, kw_only=True)
+    _in: Slots = field(init=False, repr=False)
+    _out: Slots = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.group, Group):
@@ -76,11 +73,8 @@ class Symmetry:
             object.__setattr__(self, "inputs", (self.inputs,))
         if not isinstance(self.inputs, tuple | dict) or not self.inputs:
             raise TypeError(f"inputs must be a tuple or a dict of actions, one for each argument; got {self.inputs!r}")
-        for names, side in ((self.input_names, self.inputs), (self.output_names, self.output)):
-            for name, leaf in zip(names, _tree.leaves(side, is_action), strict=True):
-                if not isinstance(leaf, Action):
-                    hint = f"; write {leaf.__name__}()" if isinstance(leaf, type) else ""
-                    raise TypeError(f"{name} must be an action; got {leaf!r}{hint}")
+        object.__setattr__(self, "_in", Slots(self.inputs, "inputs"))
+        object.__setattr__(self, "_out", Slots(self.output, "output"))
 
     @property
     def factors(self) -> tuple["Symmetry", ...]:
@@ -92,8 +86,8 @@ class Symmetry:
         parts = (*self.factors, *other.factors)
         return Symmetry(
             DirectProduct(*(part.group for part in parts)),
-            _join([part.inputs for part in parts], "inputs"),
-            _join([part.output for part in parts], "output"),
+            join([part.inputs for part in parts], "inputs"),
+            join([part.output for part in parts], "output"),
             _factors=parts,
         )
 
@@ -105,7 +99,7 @@ class Symmetry:
             inputs: the arguments, laid out as the actions say.
         """
         inputs = as_inputs(inputs)
-        return self._move(g, self.inputs, inputs, self.layout(inputs), "inputs")
+        return self._move(g, self._in, inputs, self.layout(inputs))
 
     def orbit(self, g: Element, inputs: Inputs, k: int) -> Inputs:
         """The inputs moved by `k` elements per sample, copy-major: `act(g, repeat(inputs, k))`, without the copies.
@@ -117,15 +111,15 @@ class Symmetry:
         layout = self.layout(inputs)
         if layout.batch is not None:
             return self.act(g, self.repeat(inputs, k))
-        moved = _map(self.inputs, inputs, lambda a, x: layout.orbit(a, self.group, g, x, k), "inputs")
+        moved = self._in.map(lambda a, x: layout.orbit(a, self.group, g, x, k), inputs)
         if layout.mask is None:
             return moved
         mask = Mask()(self.group, g, layout.repeat(Mask(), layout.mask, k))
-        return _map(self.inputs, moved, lambda a, x: zero_padding(a, x, mask), "inputs")
+        return self._in.map(lambda a, x: zero_padding(a, x, mask), moved)
 
     def act_output(self, g: Element, out: Tree, inputs: Inputs) -> Tree:
         """The output that belongs to `inputs`, moved: what `f(g inputs)` has to be."""
-        return self._move(g, self.output, out, self.layout(inputs), "output")
+        return self._move(g, self._out, out, self.layout(inputs))
 
     def sample(
         self, inputs: Inputs, proposal: Proposal | None = None, generator: torch.Generator | None = None
@@ -158,8 +152,7 @@ class Symmetry:
 
     def slots(self, inputs: Inputs) -> list[tuple[Action, Any]]:
         """The actions of the inputs, each with the value that it moves."""
-        actions = _tree.leaves(self.inputs, is_action)
-        return list(zip(actions, _leaves(self.inputs, as_inputs(inputs), "inputs"), strict=True))
+        return list(zip(self._in.actions, self._in.parts(as_inputs(inputs)), strict=True))
 
     def layout(self, inputs: Inputs) -> BatchLayout:
         """How the samples of this batch are laid out."""
@@ -173,18 +166,22 @@ class Symmetry:
         """`k` copies of the batch, copy-major: all samples of the first copy, then all of the second."""
         inputs = as_inputs(inputs)
         layout = self.layout(inputs)
-        return _map(self.inputs, inputs, lambda a, x: layout.repeat(a, x, k), "inputs")
+        return self._in.map(lambda a, x: layout.repeat(a, x, k), inputs)
 
     @property
     def input_names(self) -> list[str]:
         """A name for each input: its keyword, or its place as in `inputs[0]`."""
-        return [f"inputs{name}" if name.startswith("[") else name for name in _tree.names(self.inputs, is_action)]
+        return list(self._in.names)
+
+    @property
+    def output_actions(self) -> list[Action]:
+        """The action of each output, in the order of `output_names`."""
+        return list(self._out.actions)
 
     @property
     def output_names(self) -> list[str]:
         """A name for each output; `output` where there is only one."""
-        names = _tree.names(self.output, is_action)
-        return [name if name and not name.startswith("[") else f"output{name}" for name in names]
+        return list(self._out.names)
 
     def average(self, out: Tree, weights: Float[Tensor, "b k"], inputs: Inputs) -> Tree:
         """The weighted mean over `k` copies that lie copy-major in `out`, taken in the space of `embed`.
@@ -206,21 +203,21 @@ class Symmetry:
             factor = layout.spread(action, weights).mT.to(copies.dtype)
             return (copies * factor.reshape(*factor.shape, *(1,) * (copies.ndim - 2))).sum(0)
 
-        return _map(self.output, out, weighted, "output")
+        return self._out.map(weighted, out)
 
     def project(self, embedded: Tree) -> Tree:
         """Outputs from the space of `embed`."""
-        return _map(self.output, embedded, lambda action, z: action.project(z), "output")
+        return self._out.map(lambda action, z: action.project(z), embedded)
 
     def distance(self, p: Tree, q: Tree, inputs: Inputs) -> Tree:
         """L2 distance of two outputs in the space of `embed`, `(B,)` for each."""
         layout = self.layout(inputs)
-        others = iter(_leaves(self.output, q, "output"))
+        others = iter(self._out.parts(q))
 
         def distance(action: Action, y: Tensor) -> Tensor:
             return layout.norm(action, action.embed(_floating(y)) - action.embed(_floating(next(others))))
 
-        return _map(self.output, p, distance, "output")
+        return self._out.map(distance, p)
 
     def norm(self, out: Tree, inputs: Inputs) -> Tree:
         """L2 norm of an output in the space of `embed`, `(B,)` for each.
@@ -238,7 +235,7 @@ class Symmetry:
                 z = z - origin.reshape(len(origin), *(1,) * (z.ndim - 2), z.shape[-1])
             return layout.norm(action, z)
 
-        return _map(self.output, out, norm, "output")
+        return self._out.map(norm, out)
 
     def centroid(self, inputs: Inputs) -> Float[Tensor, "b n"] | None:
         """The mean of the `Point` inputs of each sample; None where there are none."""
@@ -262,7 +259,7 @@ class Symmetry:
             TypeError: an argument is no tensor, or its dtype cannot be moved.
         """
         slots = self.slots(inputs)
-        named = [(name, a, x) for name, (a, x) in zip(self.input_names, slots, strict=True)]
+        named = [(name, a, x) for name, (a, x) in zip(self._in.names, slots, strict=True)]
         for name, action, x in named:
             self._check_leaf(name, action, x)
         layout = self.layout(inputs)
@@ -278,8 +275,7 @@ class Symmetry:
             TypeError: an output is no tensor, or its dtype cannot be moved.
         """
         layout = self.layout(inputs)
-        actions = _tree.leaves(self.output, is_action)
-        for name, action, y in zip(self.output_names, actions, _leaves(self.output, out, "output"), strict=True):
+        for name, action, y in zip(self._out.names, self._out.actions, self._out.parts(out), strict=True):
             self._check_leaf(name, action, y)
             rows = layout.rows(action)
             if y.ndim == 0 or len(y) != rows:
@@ -298,14 +294,14 @@ class Symmetry:
         if problem := action.event_shape_problem(self.group, tuple(x.shape)):
             raise ValueError(f"{name}: {problem}; got shape {tuple(x.shape)}")
 
-    def _move(self, g: Element, actions: Any, values: Tree, layout: BatchLayout, side: str) -> Tree:
+    def _move(self, g: Element, slots: Slots, values: Tree, layout: BatchLayout) -> Tree:
         mask = None if layout.mask is None else Mask()(self.group, g, layout.mask)
 
         def move(action: Action, x: Any) -> Any:
             moved = layout.move(action, self.group, g, x)
             return moved if mask is None else zero_padding(action, moved, mask)
 
-        return _map(actions, values, move, side)
+        return slots.map(move, values)
 
     def _radius(self, inputs: Inputs) -> float:
         slots, centre = self.slots(inputs), self.centroid(inputs)
@@ -326,39 +322,5 @@ def as_inputs(inputs: Inputs) -> Inputs:
     return tuple(inputs) if isinstance(inputs, list) else inputs
 
 
-def _leaves(actions: Any, values: Tree, side: str) -> list[Any]:
-    parts = _tree.match(_tree.flatten(actions, is_action)[1], values)
-    if parts is None:
-        raise ValueError(f"{side} must be {_outline(actions)}; got {_outline(values)}")
-    return parts
-
-
-def _map(actions: Any, values: Tree, function: Callable[[Action, Any], Any], side: str) -> Tree:
-    leaves, structure = _tree.flatten(actions, is_action)
-    return _tree.unflatten(
-        [function(a, x) for a, x in zip(leaves, _leaves(actions, values, side), strict=True)], structure
-    )
-
-
-def _join(trees: list[Any], side: str) -> Any:
-    structure = _tree.flatten(trees[0], is_action)[1]
-    rows = [_tree.match(structure, tree) for tree in trees]
-    if any(row is None for row in rows):
-        raise ValueError(
-            f"the factors of a product must have the same {side}; got {' and '.join(map(_outline, trees))}"
-        )
-    return _tree.unflatten([jointly(*column) for column in zip(*rows, strict=True)], structure)  # type: ignore[arg-type]
-
-
 def _floating(x: Tensor) -> Tensor:
     return x if x.is_floating_point() or x.is_complex() else x.double()
-
-
-def _outline(tree: Any) -> str:
-    if isinstance(tree, dict):
-        return "{" + ", ".join(f"{key}: {_outline(value)}" for key, value in tree.items()) + "}"
-    if isinstance(tree, tuple | list):
-        return "(" + ", ".join(map(_outline, tree)) + ("," if len(tree) == 1 else "") + ")"
-    if isinstance(tree, Tensor):
-        return f"tensor{list(tree.shape)}"
-    return type(tree).__name__

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from torsor import _tree
 from torsor._layout import zero_padding
+from torsor._slots import is_action
 from torsor.actions import Action
 from torsor.audit._compare import Comparison, holds_labels, is_movable, map_inputs
-from torsor.symmetry import is_action
 
 _LARGE, _SMALL = 1e-4, 1e-7
 """Relative changes of the inputs between which a quotient may not grow."""

@@ -14,7 +14,7 @@ from torsor.build.frames._pca import PCAFrame
 from torsor.build.frames._simple import AllElements, ProductFrame, ScaleFrame, SortFrame, TranslationFrame
 from torsor.build.frames._stabilizer import average_over_stabilizer
 from torsor.groups import SE, SO, DirectProduct, E, Group, O, Scaling, Sim, Symmetric, Translation
-from torsor.symmetry import Inputs, Symmetry, is_action
+from torsor.symmetry import Inputs, Symmetry
 
 Reduce = Literal["mean", "max", "logsumexp"]
 
@@ -210,6 +210,6 @@ def default_frame(group: Group) -> Frame:
 
 
 def _require_scalars(symmetry: Symmetry, reduce: str) -> None:
-    for name, action in zip(symmetry.output_names, _tree.leaves(symmetry.output, is_action), strict=True):
+    for name, action in zip(symmetry.output_names, symmetry.output_actions, strict=True):
         if action.degree or action.feels_translation or not action.is_discrete:
             raise ValueError(f'reduce="{reduce}" is for outputs that do not move; {name} is {action}')

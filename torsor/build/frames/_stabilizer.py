@@ -14,7 +14,7 @@ from torsor._layout import BatchLayout
 from torsor.actions import Action
 from torsor.build.frames._frameset import FrameSet
 from torsor.groups import DirectProduct, Group, Symmetric
-from torsor.symmetry import Symmetry, is_action
+from torsor.symmetry import Symmetry
 
 
 def average_over_stabilizer(symmetry: Symmetry, frames: FrameSet, embedded: Any, inputs: Any) -> Any:
@@ -30,7 +30,7 @@ def average_over_stabilizer(symmetry: Symmetry, frames: FrameSet, embedded: Any,
         embedded: averaged outputs, in the space of `embed`.
         inputs: the batch.
     """
-    actions = [action.embedded for action in _tree.leaves(symmetry.output, is_action)]
+    actions = [action.embedded for action in symmetry.output_actions]
     degree = max(action.degree for action in actions)
     if degree < 2 or not len(frames):
         return embedded
