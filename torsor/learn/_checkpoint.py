@@ -7,15 +7,18 @@ and in one step, so that whatever happens on the way, the checkpoint before stay
 import hashlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from torsor.data import _durable
+
 _INDEX = "checkpoint.json"
+_TENSORS = "tensors-*.safetensors"
 _FORMAT = 1
 
 
@@ -38,14 +41,14 @@ def save(folder: Path, state: Mapping[str, Any], summary: Mapping[str, Any]) -> 
 
     tensors: dict[str, Tensor] = {}
     plain = _pack(state, "state", tensors)
-    content = to_bytes({key: x.detach().cpu().contiguous().clone() for key, x in tensors.items()})
+    content = to_bytes({key: x.detach().clone(memory_format=torch.contiguous_format) for key, x in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     index = {"format": _FORMAT, **summary, "tensors": f"tensors-{digest[:16]}.safetensors", "sha256": digest}
-    text = json.dumps(index | {"state": plain}, allow_nan=False, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / index["tensors"], content)
-    _replace(folder / _INDEX, text.encode())
-    for old in folder.glob("tensors-*.safetensors"):
+    head = json.dumps(index, allow_nan=False, indent=1)
+    text = f'{head[:-2]},\n "state": {json.dumps(plain, allow_nan=False)}\n}}\n'
+    _durable.write(folder / index["tensors"], lambda part: part.write_bytes(content))
+    _durable.write(folder / _INDEX, lambda part: part.write_text(text))
+    for old in (*folder.glob(_TENSORS), *folder.glob(".*.part")):
         if old.name != index["tensors"]:
             old.unlink(missing_ok=True)
 
@@ -68,32 +71,13 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
             raise ValueError(f"{index['tensors']} does not have the checksum that {_INDEX} names")
         return _unpack(index.pop("state"), from_bytes(content)), index
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        aside = _set_aside(folder)
+        aside = [_durable.set_aside(path) for path in (folder / _INDEX, *folder.glob(_TENSORS)) if path.exists()]
         warnings.warn(
-            f"the checkpoint in {folder} cannot be read ({type(error).__name__}: {error});"
-            f" it is kept as {aside.name} and training starts from the beginning",
+            f"the checkpoint in {folder} cannot be read ({type(error).__name__}: {error}); it is kept there as"
+            f" {', '.join(path.name for path in aside)}, and training starts from the beginning",
             stacklevel=3,
         )
         return None
-
-
-def _set_aside(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-        number += 1
-    return folder.rename(aside)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
@@ -106,6 +90,8 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, Tensor):
+        while where in tensors:
+            where += "~"
         tensors[where] = value
         return {"tensor": where}
     if isinstance(value, Mapping):

@@ -169,14 +169,15 @@ def _run(
     progress: bool,
 ) -> None:
     rank_zero = training.fabric.is_global_zero
-    saved, cost = -math.inf, 0.0
+    saved, cost = None, 0.0
     with _bar(progress and rank_zero, epochs, training.epoch) as show, _logging(loggers, training, rank_zero) as log:
         while training.epoch < epochs and not training.stopped:
             entry = training.run_epoch(data, valid, epochs, batch_size)
             training.stopped = patience is not None and training.epoch - training.best_epoch >= patience
             last = training.epoch == epochs or training.stopped
             began = time.perf_counter()
-            if folder is not None and rank_zero and (last or cost <= _SAVING_SHARE * (began - saved)):
+            due = saved is None or cost <= _SAVING_SHARE * (began - saved)
+            if folder is not None and rank_zero and (last or due):
                 _checkpoint.save(folder, training.state_dict(), {"settings": settings, "epoch": training.epoch})
                 saved = time.perf_counter()
                 cost = saved - began

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from torsor.data import _durable
+
 
 @runtime_checkable
 class Logger(Protocol):
@@ -42,7 +44,6 @@ class CSVLogger:
 
     def on_fit_start(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Start the file, with the epochs that are done."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write(history)
 
     def log(self, values: Mapping[str, Any]) -> None:
@@ -59,13 +60,15 @@ class CSVLogger:
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
-        part = self.path.with_name(f"{self.path.name}.part{os.getpid()}")
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            if self._columns:
-                writer.writeheader()
-            writer.writerows(rows)
-        part.replace(self.path)
+
+        def fill(part: Path) -> None:
+            with part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self._columns)
+                if self._columns:
+                    writer.writeheader()
+                writer.writerows(rows)
+
+        _durable.write(self.path, fill)
 
 
 class TensorBoardLogger:

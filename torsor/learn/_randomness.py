@@ -18,8 +18,9 @@ def seed_all(seed: int) -> None:
 def capture(device: torch.device) -> dict[str, Any]:
     """The states of all global generators, as a checkpoint holds them."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    version, numbers, gauss = random.getstate()
     state = {
-        "python": random.getstate(),
+        "python": (version, torch.tensor(numbers), gauss),
         "numpy": (name, torch.from_numpy(np.asarray(keys, np.int64)), *rest),
         "torch": torch.get_rng_state(),
     }
@@ -30,7 +31,8 @@ def capture(device: torch.device) -> dict[str, Any]:
 
 def restore(state: dict[str, Any], device: torch.device) -> None:
     """Set all global generators to captured states."""
-    random.setstate(state["python"])
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers.tolist()), gauss))
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])

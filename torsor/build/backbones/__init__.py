@@ -1,6 +1,9 @@
-"""Plain networks to wrap, to train and to compare with. None of them knows a symmetry of space."""
+"""Plain networks to wrap, to train and to compare with. None of them has a symmetry of space built in."""
 
+from torsor.build.backbones._cnn import SmallCNN
+from torsor.build.backbones._for_dataset import NAMES, for_dataset
 from torsor.build.backbones._message_passing import MessagePassing
 from torsor.build.backbones._mlp import MLP, Flattened
+from torsor.build.backbones._point_net import PointNet
 
-__all__ = ["MLP", "Flattened", "MessagePassing"]
+__all__ = ["MLP", "NAMES", "Flattened", "MessagePassing", "PointNet", "SmallCNN", "for_dataset"]

@@ -65,10 +65,7 @@ class MessagePassing(nn.Module):
         self.inputs = NodeInputs(_NBODY if inputs is None else inputs, per_sample, mask)
         self.inputs.require("points", points)
         self.inputs.require("products", products)
-        if residual is not None:
-            self.inputs.require("residual", [residual])
-            if per != "node" or self.inputs.sizes[residual] != out_features:
-                raise ValueError(f"residual {residual!r} must have the shape of the output, {out_features} per {per}")
+        self.inputs.require_residual(residual, per, out_features)
         self.per, self.points, self.products, self.residual = per, tuple(points), tuple(products), residual
         edge_features = len(points) + sum(self.inputs.sizes[name] for name in products)
         self.encoder = nn.Linear(self.inputs.features, hidden)

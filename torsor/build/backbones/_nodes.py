@@ -42,6 +42,17 @@ class NodeInputs:
             if name not in known:
                 raise ValueError(f"{argument} must name inputs with nodes, of {', '.join(known)}; got {name!r}")
 
+    def require_residual(self, residual: str | None, per: str, out_features: int) -> None:
+        """Refuse a residual that cannot be added to the output."""
+        if residual is None:
+            return
+        self.require("residual", [residual])
+        if per != "node" or self.sizes[residual] != out_features:
+            raise ValueError(
+                f"residual must have the shape of the output, {out_features} per {per};"
+                f" {residual!r} has {self.sizes[residual]} per node"
+            )
+
     def read(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], dtype: torch.dtype
     ) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
