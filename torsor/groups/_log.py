@@ -13,8 +13,8 @@ from torsor.groups.linalg import phi
 class Logarithm(torch.autograd.Function):
     """g -> v with exp(v) = g, from `group._log_values`.
 
-    Along the group dg = g hat(phi(-ad v) dv), so dv = phi(-ad v)^-1 vee(g^-1 dg). The backward is the transpose of this,
-    in differentiable ops, so that every order follows.
+    Along the group dg = g hat(phi(-ad v) dv), so dv = phi(-ad v)^-1 vee(g^-1 dg). The backward is the transpose of
+    this, in differentiable ops, so that every order follows.
     """
 
     generate_vmap_rule = True

@@ -18,10 +18,10 @@ DEGENERATE = 1e-9  # relative gap up to which two eigenvalues count as one in th
 def eigh(matrix: Float[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch m m"]]:
     """Eigenvalues (ascending) and eigenvectors of symmetric matrices, with finite gradients at repeated eigenvalues.
 
-    The backward uses 1/(l_j - l_i), replaced by 0 where |l_i - l_j| <= 1e-9 max|l|: exact for whatever does not depend
-    on the choice of a basis inside an eigenspace. Double backward is exact where the eigenvalues are simple; use
-    `spectral_function` for functions of a matrix, whose second derivatives are exact everywhere. Only the symmetric
-    part of `matrix` is looked at. Choose float64 before the call where the eigenvectors matter.
+    The backward uses 1/(l_j - l_i), replaced by 0 where |l_i - l_j| <= 1e-9 max|l|. That is exact where eigenvalues are
+    simple, to every order, and at repeated ones for the first derivative of projectors on whole eigenspaces and of
+    symmetric functions of the eigenvalues. For f(A) = V f(l) V^T take `spectral_function`: it is exact everywhere. Only
+    the symmetric part of `matrix` is looked at. Choose float64 before the call where the eigenvectors matter.
 
     Arguments:
         matrix: symmetric matrices (*batch, m, m). Those that are not finite give NaN.

@@ -17,4 +17,4 @@ def make_finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def nan_unless(ok: Tensor, values: Tensor) -> Tensor:
     """`values` where ok, NaN elsewhere; ok has the leading axes of values."""
-    return torch.where(ok.reshape(*ok.shape, *[1] * (values.ndim - ok.ndim)), values, math.nan)
+    return torch.where(ok.reshape((*ok.shape, *[1] * (values.ndim - ok.ndim))), values, math.nan)

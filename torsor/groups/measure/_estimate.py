@@ -66,7 +66,7 @@ def integrate(
         value = terms.mean(0)
         spread = terms - value
     stderr = (spread.square().sum(0) / max(n - 1, 1) / n).sqrt()
-    index = tail_index(terms.detach().abs().flatten(1).sum(1)) if n >= 100 else 0.0
+    index = tail_index(terms.detach().abs().reshape(n, -1).sum(1)) if n >= 100 else 0.0
     if index > HEAVY:
         warnings.warn(
             f"the proposal is too narrow for this integral: its terms have tail index {index:.2f} > {HEAVY}, value and "

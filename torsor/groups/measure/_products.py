@@ -20,7 +20,7 @@ from torsor.groups._orthogonal import SO
 from torsor.groups._product import DirectProduct
 from torsor.groups.linalg import log_sinhc, polar_log
 from torsor.groups.measure._proposal import Proposal, UniformCompact
-from torsor.groups.measure._spd import _check_positive, _normal_quantile
+from torsor.groups.measure._spd import check_positive, normal_quantile, number
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class AffineProposal(Proposal):
     def __post_init__(self) -> None:
         if not isinstance(self.linear, Proposal):
             raise TypeError(f"linear of AffineProposal must be a Proposal; got {self.linear!r}")
-        _check_positive(self.scale, "scale of AffineProposal")
+        check_positive(self.scale, "scale of AffineProposal")
         inner = self.linear.group
         if self.group is None:
             object.__setattr__(self, "group", SemidirectProduct(inner.n, inner))  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ class AffineProposal(Proposal):
             raise ValueError(f"group of AffineProposal must be an affine group on R^{inner.n}; got {self.group!r}")
 
     def describe(self) -> str:
-        return f"{self.linear.describe()}; translations N(0, {float(self.scale):.4g}^2)"
+        return f"{self.linear.describe()}; translations N(0, {number(self.scale):.4g}^2)"
 
     @property
     def support(self) -> str:
@@ -73,7 +73,7 @@ class AffineProposal(Proposal):
 
     def from_cube(self, u: Tensor) -> Tensor:
         k = self.linear.cube
-        return self.group.from_parts(self.linear.from_cube(u[..., :k]), self.scale * _normal_quantile(u[..., k:]))
+        return self.group.from_parts(self.linear.from_cube(u[..., :k]), self.scale * normal_quantile(u[..., k:]))
 
     def draw(
         self,
@@ -109,11 +109,11 @@ class ScaleProposal(Proposal):
     def __post_init__(self) -> None:
         if not isinstance(self.group, Scaling | Conformal):
             raise TypeError(f"group of ScaleProposal must be Scaling(n) or Conformal(n); got {self.group!r}")
-        _check_positive(self.width, "width of ScaleProposal")
+        check_positive(self.width, "width of ScaleProposal")
 
     def describe(self) -> str:
         rotations = f"Haar measure of {self.group.rotations}; " if isinstance(self.group, Conformal) else ""
-        return f"{rotations}log-scales N(0, {float(self.width):.4g}^2)"
+        return f"{rotations}log-scales N(0, {number(self.width):.4g}^2)"
 
     @property
     def _rotations(self) -> UniformCompact | None:
@@ -125,7 +125,7 @@ class ScaleProposal(Proposal):
         return None if inner is None else inner + 1
 
     def from_cube(self, u: Tensor) -> Tensor:
-        scale = (self.width * _normal_quantile(u[..., -1:, None])).exp()
+        scale = (self.width * normal_quantile(u[..., -1:, None])).exp()
         if self._rotations is None:
             return scale * self.group.identity(dtype=u.dtype, device=u.device)
         return scale * self._rotations.from_cube(u[..., :-1])
@@ -170,11 +170,11 @@ class BoostProposal(Proposal):
     def __post_init__(self) -> None:
         if not isinstance(self.group, Lorentz):
             raise TypeError(f"group of BoostProposal must be a Lorentz group; got {self.group!r}")
-        _check_positive(self.width, "width of BoostProposal")
+        check_positive(self.width, "width of BoostProposal")
 
     def describe(self) -> str:
         components = "" if self.group.is_connected else f", components of {self.group} alike"
-        return f"rapidities N(0, {float(self.width):.4g}^2), Haar measure of {SO(self.group.space)}{components}"
+        return f"rapidities N(0, {number(self.width):.4g}^2), Haar measure of {SO(self.group.space)}{components}"
 
     def draw(
         self,

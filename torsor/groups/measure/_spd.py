@@ -73,16 +73,16 @@ class LogNormalSPD(SPDLaw):
     traceless: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive(self.sigma, "sigma of LogNormalSPD")
+        check_positive(self.sigma, "sigma of LogNormalSPD")
 
     def describe(self) -> str:
-        return f"log-normal{' (det 1)' if self.traceless else ''} of width {float(self.sigma):.4g}"
+        return f"log-normal{' (det 1)' if self.traceless else ''} of width {number(self.sigma):.4g}"
 
     def cube(self, n: int) -> int:
         return n * (n + 1) // 2 - self.traceless
 
     def from_cube(self, u: Tensor, n: int) -> Tensor:
-        return torch.einsum("...k,kij->...ij", self.sigma * _normal_quantile(u), _basis(n, self.traceless, u))
+        return torch.einsum("...k,kij->...ij", self.sigma * normal_quantile(u), _basis(n, self.traceless, u))
 
     def log_prob(self, Y: Tensor) -> Tensor:
         d = Y.shape[-1] * (Y.shape[-1] + 1) // 2 - self.traceless
@@ -110,21 +110,21 @@ class RiemannianGaussianSPD(SPDLaw):
     traceless: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive(self.sigma, "sigma of RiemannianGaussianSPD")
+        check_positive(self.sigma, "sigma of RiemannianGaussianSPD")
 
     def describe(self) -> str:
-        return f"Riemannian Gaussian{' (det 1)' if self.traceless else ''} of width {float(self.sigma):.4g}"
+        return f"Riemannian Gaussian{' (det 1)' if self.traceless else ''} of width {number(self.sigma):.4g}"
 
     def log_normaliser(self, n: int) -> float:
         """log Z_n(sigma), or that of the traceless law."""
-        total = _log_z(n, float(self.sigma))
-        return total - math.log(math.sqrt(2 * math.pi) * float(self.sigma)) if self.traceless else total
+        total = _log_z(n, number(self.sigma))
+        return total - math.log(math.sqrt(2 * math.pi) * number(self.sigma)) if self.traceless else total
 
     def cube(self, n: int) -> int | None:
         return {1: 1, 2: 3}[n] - self.traceless if n <= 2 else None
 
     def from_cube(self, u: Tensor, n: int) -> Tensor:
-        trace = None if self.traceless else self.sigma * _normal_quantile(u[..., -1])
+        trace = None if self.traceless else self.sigma * normal_quantile(u[..., -1])
         if n == 1:
             return torch.zeros_like(u[..., None, :0].sum(-1, keepdim=True)) if trace is None else trace[..., None, None]
         r = _radius_quantile(u[..., 0], self.sigma)
@@ -140,7 +140,7 @@ class RiemannianGaussianSPD(SPDLaw):
     ) -> Tensor:
         if n <= 2:
             return super().draw(n, *shape, generator=generator, dtype=dtype, device=device)
-        return _reject(n, float(self.sigma), self.traceless, shape, generator, real_dtype(dtype), device)
+        return _reject(n, number(self.sigma), self.traceless, shape, generator, real_dtype(dtype), device)
 
     def log_prob(self, Y: Tensor) -> Tensor:
         variance = torch.as_tensor(self.sigma, dtype=Y.dtype, device=Y.device).square()
@@ -163,10 +163,10 @@ class HaarBall(SPDLaw):
     dimension = 2
 
     def __post_init__(self) -> None:
-        _check_positive(self.rho, "rho of HaarBall")
+        check_positive(self.rho, "rho of HaarBall")
 
     def describe(self) -> str:
-        return f"Haar measure on |log P| <= {float(self.rho):.4g}"
+        return f"Haar measure on |log P| <= {number(self.rho):.4g}"
 
     def cube(self, n: int) -> int:
         return 2
@@ -185,8 +185,14 @@ class HaarBall(SPDLaw):
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
-def _check_positive(value: Any, what: str) -> None:
-    if not float(value) > 0 or math.isinf(float(value)):
+def number(width: Any) -> float:
+    """A width as a plain number, whether or not it wants a gradient."""
+    return float(width.detach()) if isinstance(width, Tensor) else float(width)
+
+
+def check_positive(value: Any, what: str) -> None:
+    """A positive finite number, or ValueError."""
+    if not 0 < number(value) < math.inf:
         raise ValueError(f"{what} must be a positive number; got {value}")
 
 
@@ -205,7 +211,7 @@ def _basis(n: int, traceless: bool, like: Tensor) -> Tensor:
     return torch.cat([traceless_diagonals(n, like.dtype, like.device), basis[n:]]) if traceless else basis
 
 
-def _normal_quantile(u: Tensor) -> Tensor:
+def normal_quantile(u: Tensor) -> Tensor:
     """The inverse of the normal distribution function, finite on [0, 1)."""
     tiny = torch.finfo(u.dtype).eps / 4
     return torch.special.ndtri(u.clamp(tiny, 1 - 2 * tiny))
