@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 _WIDTH, _HEIGHT = 420, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 408, 12, 180
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 408.0, 12.0, 180.0
 
 
 def line_chart(
@@ -21,7 +21,7 @@ def line_chart(
 
     Values that are not positive stand at the bottom of the axis.
 
-    >>> line_chart([0, 1], [1e-3, 1e-2], [1e-4, 1e-3], [1e-2, 1e-1], x_label="angle", y_label="error")[:25]
+    >>> line_chart([0.0, 1.0], [1e-3, 1e-2], [1e-4, 1e-3], [1e-2, 1e-1], x_label="angle", y_label="error")[:25]
     '<svg viewBox="0 0 420 220'
     """
     positive = [v for v in (*y, *low, *high) if v > 0] or [1.0]

@@ -169,7 +169,10 @@ def _size(comparison: Comparison, out: Any) -> Float[Tensor, "outputs samples"]:
 
 
 def _direction(comparison: Comparison) -> Any:
-    """Noise of the size of each input: of the spread of points, of the length of vectors, per sample."""
+    """Noise of the size of each input: of the spread of points, of the length of vectors, per sample.
+
+    Of the size of the other samples where one has none, and of size 1 where all are zero.
+    """
     symmetry, inputs = comparison.symmetry, comparison.inputs
     layout, centre = symmetry.layout(inputs), symmetry.centroid(inputs)
 
@@ -182,7 +185,8 @@ def _direction(comparison: Comparison) -> Any:
             there = x - origin.reshape(len(origin), *(1,) * (x.ndim - 2), x.shape[-1])
         square, count = layout.norm(action, there).square(), layout.norm(action, torch.ones_like(there)).square()
         own = (square / count.clamp(min=1)).sqrt()
-        size = layout.spread(action, torch.where(own > 0, own, own.square().mean().sqrt()))
+        typical = own.square().mean().sqrt()
+        size = layout.spread(action, torch.where(own > 0, own, torch.where(typical > 0, typical, 1.0)))
         draw = torch.randn(x.shape, generator=comparison.generator, dtype=x.dtype, device=x.device)
         step = torch.where(holds_labels(action, x), 0, size.reshape(-1, *(1,) * (x.ndim - 1)).to(x.dtype) * draw)
         return step if layout.mask is None else zero_padding(action, step, layout.mask)

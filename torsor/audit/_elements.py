@@ -13,6 +13,9 @@ from torsor import _tree
 from torsor.actions import Element
 from torsor.groups import AffineGroup, DirectProduct, Group, Symmetric
 
+_FEW = 48
+"""Finite groups of up to this many elements are gone through one by one."""
+
 
 def pick(g: Element, sample: int) -> Element:
     """The element of one sample, without its batch axis."""
@@ -22,6 +25,20 @@ def pick(g: Element, sample: int) -> Element:
 def choose(mask: Bool[Tensor, "samples"], g: Element, h: Element) -> Element:
     """`g` for the samples of the mask, `h` for the others."""
     return _tree.map(lambda a, b: torch.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b), g, h)
+
+
+def each(group: Group, like: Element) -> Iterator[Element]:
+    """Every element of a small finite group in turn, for all samples at once; nothing for other groups.
+
+    Arguments:
+        group: any group.
+        like: elements, one per sample, whose dtype and device to take.
+    """
+    if group.dim == 0 and group.order is not None and group.order <= _FEW:
+        leaf, samples = _tree.leaves(like)[0], group.batch_shape(like)[0]
+        elements = group.elements(leaf.dtype if leaf.is_floating_point() else None, leaf.device)
+        for k in range(group.order):
+            yield _tree.map(lambda t, k=k: t[k].expand(samples, *t.shape[1:]), elements)
 
 
 def describe(group: Group, g: Element) -> str:
@@ -120,7 +137,7 @@ def support(group: Group, draws: Element) -> Support:
     return Support(group, limit.reshape(-1))
 
 
-def reach(group: Group, g: Element) -> Float[Tensor, "samples reach"]:
+def reach(group: Group, g: Element) -> Float[Tensor, "*batch reach"]:
     """Turning angle, largest log singular value and length of the translation, for each factor of the group."""
     if isinstance(group, DirectProduct):
         return torch.cat([reach(f, h) for f, h in zip(group.factors, g, strict=True)], -1)

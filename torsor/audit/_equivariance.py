@@ -18,10 +18,11 @@ from torsor.audit._equivariance_report import EquivarianceReport, say
 from torsor.audit._float64 import Float64Rerun, rerun_in_float64
 from torsor.audit._measure import OutputError, Pairs, PartError, measure, part_error, worst_output
 from torsor.audit._subject import Subject, at_least_float32, evaluating
+from torsor.audit._transformation import ungrouped
 from torsor.audit._verdict import BROKEN, EXACT, WORST, tolerance_for, worst_of
-from torsor.audit._worst import WorstCase, worst_case
+from torsor.audit._worst import WorstCase, worst_case, worst_drawn
 from torsor.audit.certificate import Certificate, exceedance
-from torsor.symmetry import Inputs, Symmetry, as_inputs
+from torsor.symmetry import Inputs, Symmetry, Transformation, as_inputs
 
 _FLOORS = 2
 _PART_ROUNDS = 2
@@ -30,7 +31,7 @@ _DRAWS = 256
 
 def equivariance(
     f: Callable[..., Any],
-    symmetry: Symmetry,
+    symmetry: Symmetry | Transformation,
     inputs: Inputs,
     *,
     samples: int = 8,
@@ -49,16 +50,20 @@ def equivariance(
 
     The error of a pair of an input and an element is `|f(g x) - g f(x)| / (|f(g x)| + |g f(x)|)`, in the L2 norm of the
     space of `embed`, with 0/0 = 0. `Point` outputs are measured from the centroid of the moved `Point` inputs, so that
-    no translation hides an error. The floor is what the round trip `g^-1 g` changes, at least 10 eps. The verdict is
-    "exact" where rounding (10 floors) or resampling (2 floors) explains the mean error or where the error vanishes in
-    float64, "broken" where the mean error is above 0.05, and "approximate" between the two.
+    no translation hides an error. The floor is what the round trip `g^-1 g` and one more rounding of the inputs change,
+    at least 10 eps, and at most sqrt(eps) where nothing is resampled: what rounding changes more than that, jumps.
+    Outputs that are zero on paper, below 1e3 eps of the inputs and changed as a whole by rounding, count as equal.
+
+    The verdict is "exact" where rounding (10 floors) or resampling (2 floors) explains the mean error, or where the
+    error vanishes in float64; "broken" where the mean error is above 0.05; "approximate" between the two.
 
     Modules run in evaluation mode, and every call is one batch of the size of `inputs`: about 80 calls in float64, and
     `samples + 6` with everything optional switched off.
 
     Arguments:
         f: a module or any other callable that takes tensors as `symmetry` says: one call for a whole batch.
-        symmetry: what should hold.
+        symmetry: what should hold. For a `Transformation` that is no group, rows are samples, the floor is rounding
+            alone, the worst case is the worst draw, and there is no curve.
         inputs: the inputs to measure on, a tuple or a dict. They are not changed.
         samples: how many elements are drawn for each input.
         tolerance: the error that the certificate is about; by default 1e-10 in float64, 1e-4 in float32, 1e-2 in
@@ -92,6 +97,9 @@ def equivariance(
     """
     _check_arguments(f, symmetry, samples, tolerance, confidence)
     inputs = as_inputs(inputs)
+    name = symmetry.group.name if isinstance(symmetry, Symmetry) else type(symmetry).__name__
+    if not isinstance(symmetry, Symmetry):
+        symmetry = ungrouped(f, symmetry, inputs)
     symmetry.check(inputs, values=True)
     size = symmetry.batch_size(inputs)
     if size == 0:
@@ -114,16 +122,16 @@ def equivariance(
         rounding = _vanishing(per_output, rerun, comparison.eps)
         per_output = _forgiven(per_output, rounding)
         kinds = _parts(comparison, draw, confidence, rounding) if parts else ()
-        found, line = _worst_and_curve(comparison, law, pairs, confidence, worst, curve)
+        found, line = _worst_and_curve(comparison, law, draw, pairs, confidence, worst, curve)
         jumps = search_for_jumps(comparison, path) if continuity else None
 
     main = worst_output(per_output)
     verdict = worst_of([output.verdict for output in per_output.values()])
     if verdict == "exact" and found is not None and not main.resampled and found.error > WORST * EXACT * found.floor:
         verdict = "approximate"
-    law_words = f"Haar measure of {symmetry.group}" if law is None else law.describe()
+    law_words = _words(law, name, comparison.has_group)
     return EquivarianceReport(
-        group=symmetry.group.name,
+        group=name,
         error=main.error,
         interval=main.interval,
         per_output=per_output,
@@ -157,14 +165,20 @@ def equivariance(
 def _check_arguments(f: Any, symmetry: Any, samples: int, tolerance: float | None, confidence: float) -> None:
     if not callable(f):
         raise TypeError(f"f must be a module or another callable; got {type(f).__name__}")
-    if not isinstance(symmetry, Symmetry):
-        raise TypeError(f"symmetry must be a torsor.Symmetry; got {type(symmetry).__name__}")
+    if not isinstance(symmetry, Transformation):
+        raise TypeError(f"symmetry must be a torsor.Symmetry or a Transformation; got {type(symmetry).__name__}")
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
     if tolerance is not None and not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be a relative error in [0, 1); got {tolerance}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1); got {confidence}")
+
+
+def _words(law: Any, name: str, has_group: bool) -> str:
+    if law is not None:
+        return law.describe() if hasattr(law, "describe") else str(law)
+    return f"Haar measure of {name}" if has_group else f"the draws of {name}"
 
 
 def _vanishing(per_output: dict[str, OutputError], rerun: Float64Rerun | None, eps: float) -> set[str]:
@@ -197,8 +211,16 @@ def _parts(
 
 
 def _worst_and_curve(
-    comparison: Comparison, law: Any, pairs: Pairs, confidence: float, worst: bool, curve: bool
+    comparison: Comparison,
+    law: Any,
+    draw: Callable[[], Element],
+    pairs: Pairs,
+    confidence: float,
+    worst: bool,
+    curve: bool,
 ) -> tuple[WorstCase | None, Curve | None]:
+    if not comparison.has_group:
+        return worst_drawn(comparison, pairs) if worst else None, None
     if not (worst or curve):
         return None, None
     group = comparison.symmetry.group
@@ -210,7 +232,7 @@ def _worst_and_curve(
     if worst:
         none = torch.zeros(group.dim, device=leaves[0].device)
         scale = none if vectors is None else vectors.square().mean(0).sqrt()
-        found = worst_case(comparison, pairs, support(group, draws), torch.where(scale > 0, scale, 1))
+        found = worst_case(comparison, pairs, draw, support(group, draws), torch.where(scale > 0, scale, 1))
     return found, error_curve(comparison, vectors, pairs, confidence) if curve else None
 
 

@@ -1,5 +1,6 @@
 """The worst element: gradient ascent on the group, local search, or all elements in turn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,13 +9,14 @@ from torch import Tensor
 from torsor import _tree
 from torsor.actions import Element
 from torsor.audit._compare import Comparison
-from torsor.audit._elements import Support, choose, describe, pick
+from torsor.audit._elements import Support, choose, describe, each, pick
 from torsor.audit._measure import Pairs
 from torsor.groups import DirectProduct, Group, Symmetric
 
-_STEPS = 24
+_ASCENT, _SEARCH = (2, 16), (3, 20)
+"""Starts, and steps of each."""
+
 _FIRST_STEP, _LAST_STEP, _LONGEST_STEP = 0.3, 1e-3, 3.0
-_EXHAUSTIVE = 48
 
 
 @dataclass(frozen=True)
@@ -42,34 +44,44 @@ class WorstCase:
     within: str
 
 
-def worst_case(comparison: Comparison, pairs: Pairs, support: Support, scale: Tensor) -> WorstCase:
+def worst_case(
+    comparison: Comparison, pairs: Pairs, draw: Callable[[], Element], support: Support, scale: Tensor
+) -> WorstCase:
     """The largest error over all samples and over the elements of the support.
 
     Arguments:
         comparison: the function and its inputs.
         pairs: what was measured already; every sample starts from its worst element.
+        draw: one fresh element per sample.
         support: where to look.
         scale: the size of a step in each coordinate of the Lie algebra.
     """
     group = comparison.symmetry.group
     g, error = _start(pairs)
-    if group.dim == 0 and group.order is not None and group.order <= _EXHAUSTIVE:
-        g, error, found_by = _all_elements(comparison, g, error)
-    else:
-        g, error, found_by = _climb(comparison, g, error, support, scale)
+    everyone = list(each(group, g))
+    for h in everyone:
+        errors = comparison.error(h).amax(0)
+        g, error = choose(errors > error, h, g), torch.maximum(error, errors)
+    found_by = f"all {group.order} elements"
+    if not everyone:
+        g, error, found_by = _climb(comparison, g, error, draw, support, scale)
+    kind = describe(group, pick(g, int(error.argmax())))
+    return _case(comparison, g, error, kind, found_by, str(support))
+
+
+def worst_drawn(comparison: Comparison, pairs: Pairs) -> WorstCase:
+    """The largest error among the pairs that were measured, where transformations form no group."""
+    g, error = _start(pairs)
+    return _case(comparison, g, error, "a transformation", "the draws that were measured", "its own law")
+
+
+def _case(comparison: Comparison, g: Element, error: Tensor, kind: str, found_by: str, within: str) -> WorstCase:
     sample = int(error.argmax())
     row = comparison.error(g)[:, sample]
     output = int(row.argmax())
-    return WorstCase(
-        float(row[output]),
-        float(comparison.floor(g).value[output, sample]),
-        comparison.symmetry.output_names[output],
-        sample,
-        pick(g, sample),
-        describe(group, pick(g, sample)),
-        found_by,
-        str(support),
-    )
+    floor = float(comparison.floor(g).value[output, sample])
+    name = comparison.symmetry.output_names[output]
+    return WorstCase(float(row[output]), floor, name, sample, pick(g, sample), kind, found_by, within)
 
 
 def _start(pairs: Pairs) -> tuple[Element, Tensor]:
@@ -80,27 +92,34 @@ def _start(pairs: Pairs) -> tuple[Element, Tensor]:
     return g, error
 
 
-def _all_elements(comparison: Comparison, g: Element, error: Tensor) -> tuple[Element, Tensor, str]:
-    group, samples = comparison.symmetry.group, len(error)
-    like = _tree.leaves(g)[0]
-    elements = group.elements(like.dtype if like.is_floating_point() else None, like.device)
-    for k in range(group.order):
-        h = _tree.map(lambda t, k=k: t[k].expand(samples, *t.shape[1:]), elements)
-        errors = comparison.error(h).amax(0)
-        g, error = choose(errors > error, h, g), torch.maximum(error, errors)
-    return g, error, f"all {group.order} elements"
-
-
 def _climb(
-    comparison: Comparison, g: Element, error: Tensor, support: Support, scale: Tensor
+    comparison: Comparison,
+    g: Element,
+    error: Tensor,
+    draw: Callable[[], Element],
+    support: Support,
+    scale: Tensor,
 ) -> tuple[Element, Tensor, str]:
+    """Uphill from the worst draw of each sample, and from fresh ones: the first may stand on the wrong hill."""
+    follow = _is_differentiable(comparison, g, scale)
+    starts, steps = _ASCENT if follow else _SEARCH
+    for start in range(starts):
+        first = g if start == 0 else draw()
+        top, errors = _uphill(comparison, first, support, scale, steps, follow)
+        g, error = choose(errors > error, top, g), torch.maximum(error, errors)
+    return g, error, "gradient ascent" if follow else "random search and local refinement"
+
+
+def _uphill(
+    comparison: Comparison, g: Element, support: Support, scale: Tensor, steps: int, follow: bool
+) -> tuple[Element, Tensor]:
     """Uphill in `g exp(v)`: along the gradient where there is one, else in random directions; steps adapt."""
     group, generator = comparison.symmetry.group, comparison.generator
-    slope = _slope(comparison, g, scale) if _is_differentiable(comparison, g, scale) else None
-    found_by = "random search and local refinement" if slope is None else "gradient ascent"
+    error = comparison.error(g).amax(0)
+    slope = _slope(comparison, g, scale) if follow else None
     step = torch.full_like(error, _FIRST_STEP)
     stuck = torch.zeros_like(error, dtype=torch.bool)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         v, lost = _direction(slope, stuck, scale, generator)
         candidate = support.clip(_moved(group, g, scale * step.unsqueeze(1) * v, lost, generator))
         candidate = choose(support.contains(candidate), candidate, g)
@@ -112,7 +131,7 @@ def _climb(
         step = torch.where(stuck, _FIRST_STEP, step)
         if slope is not None and bool(better.any()):
             slope = _slope(comparison, g, scale)
-    return g, error, found_by
+    return g, error
 
 
 def _is_differentiable(comparison: Comparison, g: Element, scale: Tensor) -> bool:
