@@ -28,10 +28,10 @@ def folder(tmp_path):
 
 
 def test_windows_hold_those_who_are_there_all_the_time():
-    frames = torch.tensor([3, 4, 5, 7, 3, 4, 4, 5, 6])
-    agents = torch.tensor([1, 1, 1, 1, 2, 2, 9, 9, 9])
-    positions = torch.arange(18.0).reshape(9, 2)
-    shuffled = torch.randperm(9)
+    frames = torch.tensor([3, 4, 5, 7, 3, 4, 4, 5, 6, 7])
+    agents = torch.tensor([1, 1, 1, 1, 2, 2, 9, 9, 9, 12])
+    positions = torch.arange(20.0).reshape(10, 2)
+    shuffled = torch.randperm(10)
     found, present = windows(Tracks(frames[shuffled], agents[shuffled], positions[shuffled]), length=2)
     assert present.tolist() == [[True, True], [True, True], [True, False]]
     assert torch.equal(found[0], torch.stack([positions[0:2], positions[4:6]]))

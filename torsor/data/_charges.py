@@ -178,8 +178,7 @@ def _dormand_prince(y: np.ndarray, pairs: np.ndarray, time: float, tolerance: fl
             where, left, step = where[~arrived], left[~arrived], step[~arrived]
         if not len(where):
             return done
-        last = step >= left
-        step = np.where(last, left, step)
+        step = np.minimum(step, left)
         stages = [slope]
         for row in DOP853.A[1:]:
             stages.append(_slope(y + step * _combine(row, stages), pairs))
@@ -189,7 +188,7 @@ def _dormand_prince(y: np.ndarray, pairs: np.ndarray, time: float, tolerance: fl
         accepted = error <= 1
         y = np.where(accepted, new, y)
         slope = np.where(accepted, stages[-1], slope)
-        left = np.where(accepted, np.where(last, 0.0, left - step), left)
+        left = np.where(accepted, left - step, left)
         with np.errstate(divide="ignore"):
             step = step * np.clip(_SAFETY * error ** (-1 / _ORDER), *_GROWTH)
         if (step < 1e-15 * max(time, 1e-3)).any():
