@@ -14,6 +14,7 @@ from torsor.groups import (
     SO,
     SU,
     Affine,
+    Conformal,
     E,
     GLPlus,
     LogDomainError,
@@ -21,6 +22,7 @@ from torsor.groups import (
     MatrixGroup,
     NotInGroupError,
     O,
+    Scaling,
     Sim,
     Sp,
     Symmetric,
@@ -217,6 +219,13 @@ def test_nan_stays_where_it_is():
         assert not group.contains(g)[1]
         assert group.project(g).isnan().any(-1).any(-1)[1]
         assert not group.project(g).isnan().any(-1).any(-1)[0]
+
+
+def test_scale_of_a_similarity_is_the_exponential_of_its_coordinate():
+    for group in (Sim(2), Sim(3, reflections=True), Conformal(3), Scaling(2)):
+        v = coordinates(group, 6)
+        place = {Scaling: 0}.get(type(group), SO(group.n).dim)
+        torch.testing.assert_close(group.scale(group.exp(v)), v[:, place].exp())
 
 
 EIGEN = [SO(4), SO(5), SO(6), SO(7)]

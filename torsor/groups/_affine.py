@@ -210,6 +210,11 @@ class Sim(AffineGroup):
     def linear_group(self) -> GroupOfMatrices:  # type: ignore[override]
         return Conformal(self.n, self.reflections)
 
+    def scale(self, g: Tensor) -> Tensor:
+        """The scale of each element, (*batch,)."""
+        check_matrices(g, self.matrix_dim, self)
+        return Conformal(self.n, self.reflections).scale(self.linear(g))
+
 
 @dataclass(frozen=True, repr=False, init=False)
 class SemidirectProduct(AffineGroup):

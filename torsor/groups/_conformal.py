@@ -59,8 +59,13 @@ class Conformal(Linear):
     def discrete_generators(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
         return self.rotations.discrete_generators(dtype, device)
 
+    def scale(self, g: Tensor) -> Tensor:
+        """The scale of each element, (*batch,)."""
+        check_matrices(g, self.n, self)
+        return (g.square().sum((-2, -1)) / self.n).sqrt()
+
     def _scale(self, g: Tensor) -> Tensor:
-        return (g.square().sum((-2, -1), keepdim=True) / self.n).sqrt()
+        return self.scale(g)[..., None, None]
 
     def inverse(self, g: Tensor) -> Tensor:
         check_matrices(g, self.n, self)

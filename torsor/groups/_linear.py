@@ -50,6 +50,11 @@ class Scaling(Linear):
     def basis(self, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
         return self.identity(1, dtype=dtype, device=device)
 
+    def scale(self, g: Tensor) -> Tensor:
+        """The scale of each element, (*batch,)."""
+        check_matrices(g, self.n, self)
+        return g[..., 0, 0]
+
     def inverse(self, g: Tensor) -> Tensor:
         check_matrices(g, self.n, self)
         eye = self.identity(dtype=g.dtype, device=g.device)
