@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.study.conftest import own  # noqa: F401 (a fixture)
+from tests.study.conftest import STUDY, own  # noqa: F401 (a fixture)
 from torsor import cli
 
+FEW = STUDY.replace('"augmented", "frame_averaged", ', "")
 ROOT = Path(__file__).parents[1]
 
 
@@ -48,7 +49,8 @@ def test_help_and_version_import_no_torch():
     program = (
         "import sys; sys.argv = ['torsor', '--version']\n"
         "from torsor import cli\n"
-        "try:\n    cli.main()\nexcept SystemExit:\n    print(sorted({'torch', 'plotly', 'pydantic'} & set(sys.modules)))"
+        "try:\n    cli.main()\nexcept SystemExit:\n"
+        "    print(sorted({'torch', 'plotly', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
@@ -68,7 +70,8 @@ def test_help_and_version_import_no_torch():
         (["study", "nbody", "--seeds", "1,1"], "--seeds must differ"),
         (["study", "nbody", "--workers", "0"], "--workers"),
         (["studi"], "studi"),
-        (["data", "get", "nothing"], "nothing"),
+        (["data", "get", "digit"], "there is no data set 'digit', did you mean \"digits\"?; there are nbody"),
+        (["data", "path", "digits"], "digits has no place on this machine"),
     ],
 )
 def test_an_error_is_one_line_on_stderr_and_exit_code_2(torsor, words, expected):
@@ -89,18 +92,19 @@ def test_list_shows_the_builtin_studies(torsor):
 
 
 def test_a_study_of_ones_own_prints_its_answer_and_its_page(torsor, own, tmp_path):  # noqa: F811
-    code, out, err = torsor("study", own(), "--out", "results")
+    code, out, err = torsor("study", own(FEW), "--out", "results")
     assert code == 0
     page = tmp_path / "results" / "study-desk.html"
     assert page.is_file()
     assert str(page) in out.replace("\n", "")
-    assert "frame_averaged" in out
-    assert "[4/4]" in err
+    assert "Recommended" in page.read_text()
+    assert "plain" in out
+    assert "[2/2] group_averaged, seed 0 skipped" in err
     assert f"torsor study {tmp_path}/study.toml --out results" in page.read_text()
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(torsor, own):  # noqa: F811
-    code, out, err = torsor("study", own(), "--json", "--seeds", "3")
+    code, out, err = torsor("study", own(FEW), "--json", "--seeds", "3")
     found = json.loads(out)
     assert code == 0
     assert list(found) == ["study", "scale", "page", "trials", "claims"]
@@ -117,11 +121,12 @@ def test_a_study_with_a_failed_trial_exits_with_1(torsor, own):  # noqa: F811
     assert "failed" in err
 
 
-def test_the_smoke_scale_of_the_default_study_runs_to_its_page(torsor, monkeypatch, tmp_path):
-    monkeypatch.setenv("TORSOR_CACHE", str(tmp_path / "cache"))
-    code, out, err = torsor("study", "nbody", "--scale", "smoke", "--json")
-    assert code == 0, err
-    found = json.loads(out)
+def test_the_smoke_scale_of_the_default_study_runs_to_its_page(tmp_path):
+    words = [sys.executable, "-W", "error", "-m", "torsor.cli", "study", "nbody", "--scale", "smoke", "--json"]
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "TORSOR_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(words, capture_output=True, text=True, env=settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
     assert {trial["status"] for trial in found["trials"]} == {"done"}
     exact = found["claims"][0]
     assert (exact["holds"], exact["measured"] < 1e-5) == (True, True)
@@ -173,7 +178,9 @@ def models(tmp_path):
 def test_an_audit_says_whether_a_symmetry_holds(torsor, models, words, code, verdict):
     target, group, *inputs, output = words
     options = [word for slot in inputs for word in ("--in", slot)]
-    found, out, err = torsor("audit", f"{models}:{target}", "--group", group, *options, "--out", output, "--samples", 16)
+    found, out, err = torsor(
+        "audit", f"{models}:{target}", "--group", group, *options, "--out", output, "--samples", 16
+    )
     assert (found, err) == (code, "")
     assert verdict in out
 
@@ -246,6 +253,20 @@ def test_papers_for_people_name_all_fifteen(torsor):
     out = torsor("papers")[1]
     for words in ("Frame Averaging", "Schöller 2020, arXiv 2003.07243", "Horvat and Pfister 2024", "Puny et al. 2022"):
         assert words in out
+
+
+def test_data_are_listed_got_and_found(torsor, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORSOR_CACHE", str(tmp_path))
+    monkeypatch.delenv("TORSOR_DATA", raising=False)
+    rows = {row["name"]: row for row in json.loads(torsor("data", "list", "--json")[1])}
+    assert rows["digits"]["present"]
+    assert not rows["pedestrians"]["present"]
+    assert rows["pedestrians"]["how"] in torsor("data", "list")[1]
+    assert "digits" in torsor("data", "get", "digits")[1]
+    assert torsor("data", "path", "nbody")[1].strip() == str(tmp_path)
+    code, _, err = torsor("data", "get", "pedestrians")
+    assert code == 2
+    assert "TORSOR_DATA" in one_line(err)
 
 
 def test_bench_runs_a_benchmark_of_the_checkout_or_says_that_there_is_none(torsor, monkeypatch):

@@ -105,6 +105,38 @@ def study(
         raise typer.Exit(1)
 
 
+@data_app.command("list", epilog="Examples: `torsor data list`; `torsor data list --json`")
+def list_data(as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False) -> None:
+    """The data sets: what each is, and whether it is on this machine."""
+    from torsor.data import sources
+
+    keys = ("name", "what", "shapes", "units", "licence", "origin", "how", "present")
+    if as_json:
+        print(json.dumps([{key: getattr(source, key) for key in keys} for source in sources().values()]))
+        return
+    for source in sources().values():
+        state = "here" if source.present else source.how
+        print(
+            f"{source.name}: {source.what}\n    {source.shapes}; {source.units}\n    {source.origin}; {source.licence}"
+        )
+        print(f"    {state}\n")
+
+
+@data_app.command("get", epilog="Example: `torsor data get nbody`")
+def get_data(name: Annotated[str, typer.Argument(help="A name of `torsor data list`.")]) -> None:
+    """Generate a data set, or check that its files are there and say what is missing."""
+    print(repr(_source(name).get()))
+
+
+@data_app.command("path", epilog="Example: `torsor data path pedestrians`")
+def path_of_data(name: Annotated[str, typer.Argument(help="A name of `torsor data list`.")]) -> None:
+    """Where the files of a data set are, or belong."""
+    source = _source(name)
+    if source.path is None:
+        raise ValueError(f"{name} has no place on this machine: {source.how}")
+    print(source.path)
+
+
 @app.command(
     epilog="Examples: `torsor audit my_model:build --group 'E(3)' --in positions=point --in velocities=vector "
     "--out point`; `torsor audit my_model:net --group 'SO(2)' --in image --out scalar --data images.npz`"
@@ -220,6 +252,16 @@ def _seeds(text: str) -> list[int] | None:
     if len(set(found)) < len(found):
         raise ValueError(f"--seeds must differ from each other; got {text!r}")
     return found
+
+
+def _source(name: str) -> Any:
+    from torsor.data import sources
+    from torsor.study._words import nearest
+
+    known = sources()
+    if name not in known:
+        raise ValueError(f"there is no data set {name!r}{nearest(name, list(known))}; there are {', '.join(known)}")
+    return known[name]
 
 
 def _quoted(words: list[str]) -> list[str]:

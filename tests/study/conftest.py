@@ -30,9 +30,9 @@ inputs = ["x", "v"]
 targets = "y"
 
 [symmetry]
-group = "O(3)"
-inputs = { x = "vector", v = "vector" }
-output = "vector"
+group = "E(3)"
+inputs = { x = "point", v = "vector" }
+output = "point"
 
 [backbone]
 build = "their_model:build"
@@ -45,7 +45,7 @@ audit_samples = 8
 
 def arrays(n=60):
     random = np.random.default_rng(0)
-    x, v = random.normal(size=(2, n, 3))
+    x, v = random.normal(size=(2, n, 4, 3))
     return {"x": x, "v": v, "y": x + 0.5 * v}
 
 

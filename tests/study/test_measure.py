@@ -59,7 +59,9 @@ def test_the_transformed_test_set_is_the_same_for_every_model(norms):
 def test_targets_move_with_the_inputs(generator):
     x = torch.randn(50, 3, dtype=torch.float64, generator=generator)
     samples = Samples(x, 2 * x)
-    dataset = Dataset(name="double", train=samples, valid=None, test=samples, symmetry=Symmetry(O(3), Vector(), Vector()))
+    dataset = Dataset(
+        name="double", train=samples, valid=None, test=samples, symmetry=Symmetry(O(3), Vector(), Vector())
+    )
 
     class Double(torch.nn.Module):
         def forward(self, x):

@@ -71,7 +71,7 @@ def text_of(page):
 
 def test_the_page_is_one_file_that_names_nothing_outside(written):
     page = text_of(written(trained()))
-    assert not re.search(r'\s(src|href)\s*=|@import|url\(', page)
+    assert not re.search(r"\s(src|href)\s*=|@import|url\(", page)
     assert "default-src 'none'" in page
 
 
@@ -125,7 +125,10 @@ def hostile(folder):
             return [Claim(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, False, HOSTILE)]
 
         def tables(self, records, scale):
-            return [*super().tables(records, scale), Table(HOSTILE, (Column("x", HOSTILE, HOSTILE),), ({"x": HOSTILE},))]
+            return [
+                *super().tables(records, scale),
+                Table(HOSTILE, (Column("x", HOSTILE, HOSTILE),), ({"x": HOSTILE},)),
+            ]
 
         def figures(self, records, scale):
             trace = {"type": "bar", "name": HOSTILE, "x": [HOSTILE], "y": [1.0], "text": [HOSTILE]}

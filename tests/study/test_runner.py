@@ -152,5 +152,9 @@ def test_two_trials_that_are_the_same_are_refused(marks, tmp_path):
 def test_the_key_of_a_trial_knows_all_that_decides_it():
     trial = Trial("s", "row", 0, {"a": 1, "b": [1, 2]})
     assert trial.key == Trial("s", "row", 0, {"b": [1, 2], "a": 1}).key
-    others = [Trial("t", "row", 0, trial.config), Trial("s", "raw", 0, trial.config), Trial("s", "row", 1, trial.config)]
+    others = [
+        Trial("t", "row", 0, trial.config),
+        Trial("s", "raw", 0, trial.config),
+        Trial("s", "row", 1, trial.config),
+    ]
     assert len({trial.key, *(other.key for other in others)}) == 4

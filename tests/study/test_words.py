@@ -30,7 +30,7 @@ def test_a_group_is_what_its_text_says(text, group):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("so(3)", 'unknown group \'so\', did you mean "SO"?; allowed: '),
+        ("so(3)", "unknown group 'so', did you mean \"SO\"?; allowed: "),
         ("E", "E does not take nothing"),
         ("E(3, 4)", "E does not take 3, 4"),
         ("E(x)", "must be whole numbers; got 'x'"),
@@ -74,7 +74,7 @@ def test_irreps_and_pairs_take_their_own_words():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("pont", 'unknown action \'pont\', did you mean "point"?; allowed: batch'),
+        ("pont", "unknown action 'pont', did you mean \"point\"?; allowed: batch"),
         ("point per thing", "'per' takes node, edge, sample; got 'thing'"),
         ("tensor(two)", "must be whole numbers"),
         ("point(3)", "does not take 3"),

@@ -1,7 +1,7 @@
 """Study files: TOML in which every key and every word is checked, and every refusal names its line."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -45,6 +45,10 @@ class DataSection(_Section):
         given = [key for key in ("name", "file", "files", "callable") if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(f"needs exactly one of name, file, files, callable; got {', '.join(given) or 'none'}")
+        if self.name is not None:
+            from torsor.data import sources
+
+            _require_known("data set", self.name, list(sources()))
         if given[0] in ("file", "files") and (self.inputs is None or self.targets is None):
             raise ValueError("needs inputs and targets: which arrays or columns of the file are what")
         if self.files is not None and set(self.files) != {"train", "valid", "test"}:
@@ -92,6 +96,10 @@ class BackboneSection(_Section):
     def _one_source(self) -> "BackboneSection":
         if (self.name is None) == (self.build is None):
             raise ValueError("needs either name (a backbone of torsor) or build (such as my_model:build)")
+        if self.name is not None:
+            from torsor.build.backbones import NAMES
+
+            _require_known("backbone", self.name, NAMES)
         return self
 
 
@@ -106,9 +114,7 @@ class TreatmentSection(_Section):
     @field_validator("name")
     @classmethod
     def _known_treatment(cls, name: str) -> str:
-        known = list(known_treatments())
-        if name not in known:
-            raise ValueError(f'unknown treatment "{name}"{nearest(name, known)}; allowed: {", ".join(known)}')
+        _require_known("treatment", name, list(known_treatments()))
         return name
 
 
@@ -200,6 +206,11 @@ def read_study_file(path: str | Path) -> StudyFile:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         place = f"{path}, line {line_of(tuple(first['loc']), lines)}"
         raise StudyFileError(f"{place}: {_in_words(first)}{more}") from None
+
+
+def _require_known(what: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise ValueError(f'unknown {what} "{word}"{nearest(word, known)}; allowed: {", ".join(known)}')
 
 
 def _in_words(problem: Any) -> str:

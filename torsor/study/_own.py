@@ -84,11 +84,11 @@ class OwnStudy(Comparison):
     def backbone(self, backbone: Mapping[str, Any], dataset: "Dataset") -> "nn.Module":
         from torch import nn
 
-        from torsor.study._backbones import named_backbone
+        from torsor.build.backbones import for_dataset
 
         options = self.file.backbone.options
         if self.file.backbone.build is None:
-            return named_backbone(str(self.file.backbone.name), dataset, options)
+            return for_dataset(str(self.file.backbone.name), dataset, **options)
         net = import_path(self.file.backbone.build, self.folder)(**options)
         if not isinstance(net, nn.Module):
             raise TypeError(f"{self.file.backbone.build} must return a torch.nn.Module; got {type(net).__name__}")

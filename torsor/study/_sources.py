@@ -1,6 +1,6 @@
 """Data sets from a user's own files: arrays, tables, or Python."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import file_digest
 from importlib import import_module
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torsor.data import Dataset, Samples
+from torsor.data import Dataset, Samples, sources
 from torsor.study._file import DataSection
 from torsor.study._imports import import_path
-from torsor.study._words import nearest
+from torsor.study._words import nearest, parse_group
 
 if TYPE_CHECKING:
     from torsor.symmetry import Symmetry
@@ -35,7 +35,7 @@ def load_dataset(data: DataSection, symmetry: "Symmetry | None", folder: Path, t
         ValueError: a file or an array that is missing or does not fit; the message names it.
     """
     if data.name is not None:
-        dataset = named_dataset(data.name)(**data.options)
+        dataset = named_dataset(data.name, data.options)
     elif data.callable is not None:
         found = import_path(data.callable, folder)(**data.options)
         if not isinstance(found, Dataset | Samples):
@@ -51,18 +51,21 @@ def load_dataset(data: DataSection, symmetry: "Symmetry | None", folder: Path, t
     return dataset if symmetry is None else replace(dataset, symmetry=symmetry)
 
 
-def named_dataset(name: str) -> Callable[..., Dataset]:
-    """The generator or reader of a data set of torsor.
+def named_dataset(name: str, options: Mapping[str, Any]) -> Dataset:
+    """A data set of torsor, with options; a group among them is a text such as "C(4)".
 
     Raises:
-        ValueError: if there is none of this name; lists those that there are.
+        ValueError: an unknown name or option.
+        FileNotFoundError: files are missing; says what to put where.
     """
-    from torsor import data
-
-    known = [word for word in data.__all__ if word.islower() and callable(getattr(data, word))]
+    known = sources()
     if name not in known:
-        raise ValueError(f"unknown data set {name!r}{nearest(name, known)}; allowed: {', '.join(known)}")
-    return getattr(data, name)
+        raise ValueError(f"unknown data set {name!r}{nearest(name, list(known))}; allowed: {', '.join(known)}")
+    parsed = {key: parse_group(x) if key == "group" and isinstance(x, str) else x for key, x in options.items()}
+    try:
+        return known[name].get(**parsed)
+    except TypeError as error:
+        raise ValueError(f"data set {name!r}: {error}") from error
 
 
 def fingerprint(data: DataSection, folder: Path) -> dict[str, str]:
