@@ -99,7 +99,7 @@ class MessagePassing(nn.Module):
 
 
 class Round(nn.Module):
-    """One round of messages: the sum over all others, and a residual update of each node."""
+    """One round of messages: the mean over all others, and a residual update of each node."""
 
     def __init__(self, hidden: int, edge_features: int) -> None:
         super().__init__()
@@ -115,4 +115,5 @@ class Round(nn.Module):
         if self.edge is not None and edges is not None:
             pair = pair + self.edge(edges)
         message = nn.functional.silu(self.message(nn.functional.silu(pair)))
-        return h + self.update(torch.cat([h, (message * linked).sum(2)], -1))
+        heard = (message * linked).sum(2) / linked.sum(2).clamp(min=1)
+        return h + self.update(torch.cat([h, heard], -1))
