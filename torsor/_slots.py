@@ -33,6 +33,9 @@ class Slots:
                 hint = f"; write {leaf.__name__}()" if isinstance(leaf, type) else ""
                 raise TypeError(f"{name} must be an action; got {leaf!r}{hint}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Slots, (self.tree, self.side)  # torch warns where the structure itself is copied or pickled
+
     def parts(self, values: Tree) -> list[Any]:
         """The value at the place of each action.
 

@@ -40,7 +40,8 @@ def line_chart(
     for power in range(bottom, top + 1, max(1, (top - bottom) // 5)):
         height = down(10.0**power)
         marks += [_line(_LEFT, height, _RIGHT, height, 0.15), _text(_LEFT - 6, height + 4, f"1e{power}", "end")]
-    marks += [_text(across(right * k / 4), _BOTTOM + 16, f"{right * k / 4:.3g}") for k in range(5)]
+    step = _round_step(right / 4)
+    marks += [_text(across(k * step), _BOTTOM + 16, f"{k * step:.3g}") for k in range(int(right / step) + 1)]
     marks += [_line(across(a), down(b), across(a), down(c), 0.4) for a, b, c in zip(x, low, high, strict=True)]
     points = [(across(a), down(b)) for a, b in zip(x, y, strict=True)]
     marks += [f'<circle cx="{a}" cy="{b}" r="2.5" fill="currentColor"/>' for a, b in points]
@@ -52,6 +53,12 @@ def line_chart(
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(words)}" '
         f'style="width:100%;max-width:{_WIDTH}px" stroke="currentColor" fill="none">{"".join(marks)}</svg>'
     )
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is not below `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * k for k in (1, 2, 5, 10) if power * k >= least * (1 - 1e-9))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, opacity: float) -> str:

@@ -210,6 +210,6 @@ def _stack(tree: Any) -> Tensor:
 def _missed(layout: Any, action: Action, start: Any, there: Any, back: Any) -> Tensor:
     """By how much the round trip of one value misses its start, relative to the values on the way."""
     if not is_movable(action, start):
-        return torch.zeros(())
+        return torch.zeros((), device=start.device) if isinstance(start, Tensor) else torch.zeros(())
     size = layout.norm(action, start) + layout.norm(action, there)
     return (layout.norm(action, back - start) / torch.where(size > 0, size, 1)).amax()
