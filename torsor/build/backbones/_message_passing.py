@@ -115,5 +115,5 @@ class Round(nn.Module):
         if self.edge is not None and edges is not None:
             pair = pair + self.edge(edges)
         message = nn.functional.silu(self.message(nn.functional.silu(pair)))
-        heard = (message * linked).sum(2) / linked.sum(2).clamp(min=1)
+        heard = (message * linked).sum(-2) / linked.sum(-2).clamp(min=1)
         return h + self.update(torch.cat([h, heard], -1))
