@@ -151,7 +151,9 @@ def test_whole_graph_compiles(plain, net):
 class TestForDataset:
     def regression(self, inputs, target, actions, output, group=None):
         samples = Samples(inputs, target)
-        return Dataset(name="toy", train=samples, test=samples, symmetry=Symmetry(group or E(3), actions, output))
+        return Dataset(
+            name="toy", train=samples, valid=None, test=samples, symmetry=Symmetry(group or E(3), actions, output)
+        )
 
     def nbody(self, target=None, output=None):
         target = torch.randn(6, 5, 3) if target is None else target
@@ -177,7 +179,7 @@ class TestForDataset:
         samples = Samples({"x": x}, x)
         space, relabelling = Symmetry(E(3), {"x": Point()}, Point()), Symmetric(5)
         symmetry = space * Symmetry(relabelling, {"x": Nodes(1)}, Nodes(1))
-        dataset = Dataset(name="toy", train=samples, test=samples, symmetry=symmetry)
+        dataset = Dataset(name="toy", train=samples, valid=None, test=samples, symmetry=symmetry)
         assert for_dataset("message_passing", dataset).residual == "x"
 
     @pytest.mark.parametrize("name", ["message_passing", "pointnet"])
@@ -195,12 +197,15 @@ class TestForDataset:
     def test_images_with_labels(self):
         samples = Samples((torch.randn(6, 8, 8),), torch.tensor([0, 1, 2, 0, 1, 2]))
         symmetry = Symmetry(Cyclic(4), (Image(),), Scalar())
-        dataset = Dataset(name="toy", train=samples, test=samples, symmetry=symmetry, task="classification")
+        dataset = Dataset(name="toy", train=samples, valid=None, test=samples, symmetry=symmetry, task="classification")
         for name in ("small_cnn", "mlp"):
             assert self.outcome(name, dataset)[1].shape == (6, 3)
-        with pytest.raises(ValueError, match="backbone 'message_passing' for toy: "):
-            Dataset_of_vectors = self.regression((torch.randn(6, 3),), torch.randn(6, 3), (Vector(),), Vector())
-            for_dataset("message_passing", Dataset_of_vectors)
+
+    def test_vectors_without_nodes_are_for_the_mlp(self):
+        dataset = self.regression((torch.randn(6, 3),), torch.randn(6, 3), (Vector(),), Vector())
+        assert self.outcome("mlp", dataset)[1].shape == (6, 3)
+        with pytest.raises(ValueError, match="backbone 'message_passing' for toy: no input has nodes"):
+            for_dataset("message_passing", dataset)
 
     @pytest.mark.parametrize(
         ("name", "options", "words"),

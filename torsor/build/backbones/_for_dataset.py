@@ -35,7 +35,7 @@ def for_dataset(name: str, dataset: Dataset, **options: Any) -> nn.Module:
     >>> from torsor.data import Dataset, Samples
     >>> samples = Samples({"atoms": torch.randn(8, 5, 3)}, torch.randn(8, 1))
     >>> symmetry = Symmetry(E(3), {"atoms": Point()}, Scalar())
-    >>> dataset = Dataset(name="energies", train=samples, test=samples, symmetry=symmetry)
+    >>> dataset = Dataset(name="energies", train=samples, valid=None, test=samples, symmetry=symmetry)
     >>> backbones.for_dataset("message_passing", dataset, hidden=16)(**samples.inputs).shape
     torch.Size([8, 1])
     """
