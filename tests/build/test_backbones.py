@@ -178,7 +178,7 @@ class TestForDataset:
         x = torch.randn(6, 5, 3)
         samples = Samples({"x": x}, x)
         space, relabelling = Symmetry(E(3), {"x": Point()}, Point()), Symmetric(5)
-        symmetry = space * Symmetry(relabelling, {"x": Nodes(1)}, Nodes(1))
+        symmetry = space * Symmetry(relabelling, {"x": Nodes(-2)}, Nodes(-2))
         dataset = Dataset(name="toy", train=samples, valid=None, test=samples, symmetry=symmetry)
         assert for_dataset("message_passing", dataset).residual == "x"
 
