@@ -126,7 +126,7 @@ class Support:
         for factor, row in zip(_factors(self.group), self.limit.reshape(-1, 3).tolist(), strict=True):
             row[1] = math.exp(row[1]) if row[1] > 1e-3 else math.inf
             said = [n.format(v) for n, v in zip(names, row, strict=True) if 0 < v < math.inf]
-            words.append(" and ".join(said) or f"all of {factor}")
+            words.append(f"all of {factor}" if factor.is_finite or not said else " and ".join(said))
         return "; ".join(words)
 
 
