@@ -34,6 +34,7 @@ frame.addEventListener("load", () => setTimeout(() => {{
     scripts: page.querySelectorAll("script").length,
     alerts: page.defaultView.alerted || 0,
     text: page.body.innerText,
+    labels: [...page.querySelectorAll(".plot text")].map((label) => label.textContent),
   }});
 }}, 1500));
 </script>"""
@@ -51,6 +52,7 @@ class Seen:
     scripts: int
     alerts: int
     text: str
+    labels: list[str]
     console: list[str]
 
 

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.study.conftest import STUDY, arrays
-from torsor.study import find_study, known_treatments, run_study, treatment
+from torsor import learn
+from torsor.study import _treatment, find_study, known_treatments, run_study, treatment
 from torsor.study._comparison import accepts_names, thinned
 
 
@@ -57,6 +58,44 @@ def test_the_same_seed_gives_the_same_numbers(own):
         assert {k: v for k, v in a.metrics.items() if k not in timed} == {
             k: v for k, v in b.metrics.items() if k not in timed
         }
+
+
+class Faltering:
+    """Mean squared error that notes each epoch in a file, and breaks off after the third of the first run."""
+
+    def __init__(self, notes):
+        self.notes = notes
+
+    def __call__(self, model, batch):
+        return learn.mse(model, batch)
+
+    def on_epoch_end(self, epoch, epochs):
+        first = not self.notes.exists() or "broke" not in self.notes.read_text()
+        with self.notes.open("a") as file:
+            file.write(f"{epoch} ")
+            if epoch == 3 and first:
+                file.write("broke ")
+                raise KeyboardInterrupt
+
+
+def test_a_trial_that_was_cut_off_goes_on_from_its_checkpoint(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(_treatment, "_TREATMENTS", known_treatments())
+    notes = tmp_path / "notes"
+
+    @treatment("faltering", "breaks off once")
+    def faltering(backbone, dataset, options):
+        return backbone(), Faltering(notes)
+
+    path = own(only("faltering").replace("epochs = 3", "epochs = 6"))
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    result = run(path)
+    first, second = notes.read_text().split("broke")
+    assert first.split() == ["1", "2", "3"]
+    assert second.split()[0] in ("2", "3")
+    assert second.split()[-1] == "6"
+    assert result.records[0].metrics["epochs"] == 6
+    assert len(result.records[0].metrics["history"]) == 6
 
 
 def test_all_treatments_are_tested_on_the_same_transformed_samples(own):

@@ -1,5 +1,6 @@
 """The page: one file, everything escaped, drawn and readable in a browser."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from tests.study.toy import Marks
 from torsor.study import Claim, Column, Figure, Record, Table, Trial
 from torsor.study._comparison import Arm, Comparison, Plan
 from torsor.study._numbers import show
-from torsor.study._page import write_page
+from torsor.study._page import _script_json, write_page
 
 HOSTILE = "<script>window.alerted=1</script><img src=x onerror='window.alerted=1'>&amp;"
 
@@ -147,6 +148,12 @@ def test_nothing_that_comes_from_names_or_data_is_markup(written, tmp_path):
     assert "<script>window" not in page.read_text().split('id="figures">')[1].split("</script>")[0]
 
 
+def test_json_in_a_script_cannot_end_it():
+    text = _script_json({"a": "</script><!-- & \u2028"})
+    assert not set(text) & set("<>&\u2028")
+    assert json.loads(text) == {"a": "</script><!-- & \u2028"}
+
+
 needs_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium here (Debian: apt install chromium)")
 
 
@@ -166,6 +173,7 @@ def test_an_attack_is_text_in_the_browser_too(written, tmp_path):
     assert seen.alerts == 0
     assert seen.console == []
     assert "<script>window.alerted=1</script>" in seen.text
+    assert seen.labels.count(HOSTILE) >= 2, "the axis and its title show the words as they are"
     assert seen.width <= 390
     assert seen.plots == seen.filled
 

@@ -63,7 +63,7 @@ def test_a_difference_below_one_percent_is_none():
 
 
 def test_ties_at_equal_cost_go_to_the_first_in_the_study():
-    rows = {"first": (0.5, 1.1), "second": (0.5, 1.0)}
+    rows = {"first": (0.501, 1.1), "second": (0.5, 1.0)}
     assert recommend(records(rows)).recommended == "first"
     assert recommend(records(dict(reversed(rows.items())))).recommended == "second"
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from inspect import Parameter, signature
 from operator import mul
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from torsor.data import Dataset
+    from torsor.learn import FitResult
 
 _MOST_POINTS = 60  # of a learning curve on the page
 
@@ -74,7 +75,7 @@ class Plan:
     patience: int | None = None
     test_group: str | None = None
     test_draws: int = 2
-    audit_samples: int = 256
+    audit_samples: int = 128
     decide_by: str = "test"
 
 
@@ -116,7 +117,6 @@ class Comparison(Study):
     def run(self, trial: Trial, space: Workspace) -> dict[str, Any]:
         import torch
 
-        from torsor import learn
         from torsor.study import _measure
 
         config = trial.config
@@ -130,21 +130,7 @@ class Comparison(Study):
         torch.manual_seed(trial.seed)
         build = known_treatments()[config["treatment"]].build
         model, objective = build(lambda: self.backbone(config["backbone"], dataset), dataset, config["options"])
-        fit = learn.fit(
-            model,
-            dataset.train,
-            objective,
-            valid=dataset.valid,
-            epochs=config["epochs"],
-            batch_size=config["batch_size"],
-            lr=config["lr"],
-            weight_decay=config["weight_decay"],
-            schedule=config["schedule"],
-            patience=config["patience"],
-            seed=trial.seed,
-            checkpoint=space.checkpoint,
-            loggers=[Teller(space, config["epochs"])],
-        )
+        fit = self._fit(trial, space, model, objective, dataset)
         space.save(model)
         space.tell(1.0, "testing")
         test = _measure.error_on_test(model, dataset)
@@ -172,6 +158,20 @@ class Comparison(Study):
             "history": thinned(fit.history),
         }
 
+    def _fit(
+        self, trial: Trial, space: Workspace, model: "nn.Module", objective: Any, dataset: "Dataset"
+    ) -> "FitResult":
+        from torsor import learn
+
+        config = trial.config
+        how = {key: config[key] for key in ("epochs", "batch_size", "lr", "weight_decay", "schedule", "patience")}
+        loggers = [Teller(space, config["epochs"])]
+        fit = partial(learn.fit, model, dataset.train, objective, valid=dataset.valid, seed=trial.seed, loggers=loggers)
+        try:
+            return fit(**how, checkpoint=space.checkpoint)
+        except learn.CheckpointError:  # left by another version of the code: start again
+            return fit(**how, checkpoint=space.checkpoint, resume=False)
+
     def tables(self, records: Sequence[Record], scale: str) -> list[Table]:
         return [_panels.treatments(records, self.answer(records, scale).recommended), _panels.equivariance(records)]
 
@@ -179,7 +179,10 @@ class Comparison(Study):
         return _panels.figures(records)
 
     def answer(self, records: Sequence[Record], scale: str) -> Answer:
-        return _verdict.recommend(records, self.plan(scale).decide_by)
+        answer = _verdict.recommend(records, self.plan(scale).decide_by)
+        if scale == "smoke":
+            return replace(answer, reasons=(*answer.reasons, "Smoke scale only shows that everything runs."))
+        return answer
 
 
 class Teller:

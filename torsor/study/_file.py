@@ -125,7 +125,7 @@ class TestSection(_Section):
     group: str | None = None
     draws: int = Field(default=2, ge=1)
     decide_by: Literal["test", "transformed"] = "test"
-    audit_samples: int = Field(default=256, ge=2)
+    audit_samples: int = Field(default=128, ge=2)
 
     @field_validator("group")
     @classmethod

@@ -45,6 +45,7 @@ class NBody(Comparison):
             batch_size=100,
             lr=2e-3,
             test_group="O(3)",
+            audit_samples=64,
         )
         if scale == "smoke":
             data = {"protocol": "egnn", "train": 40, "valid": 20, "test": 40}
