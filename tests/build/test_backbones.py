@@ -192,7 +192,10 @@ class TestForDataset:
         assert out.shape == (6, 5, 3)
         assert out[:, 3:].eq(0).all()
         assert out[:, :3].ne(0).all()
-        assert list(net.inputs.sizes.values()) == [3, 1]
+        assert list(net.net.inputs.sizes.values()) == [3, 1]
+        charge = torch.zeros(6, 5)
+        charge[:, 0] = 1
+        assert (net(x, mask, charge) - out)[:, 1:3].ne(0).any()
 
     def test_images_with_labels(self):
         samples = Samples((torch.randn(6, 8, 8),), torch.tensor([0, 1, 2, 0, 1, 2]))

@@ -16,7 +16,6 @@ from torsor import O, Symmetry, Vector, learn
 from torsor.data import Samples
 from torsor.learn import _checkpoint
 
-
 pytestmark = pytest.mark.usefixtures("plain")  # thousands of small calls
 
 
@@ -142,8 +141,8 @@ def test_patience_goes_on_counting(tmp_path, monkeypatch):
     options = {"epochs": 40, "patience": 3, "lr": 0.3, "schedule": "constant"}
     expected = train(network(), learn.mse, **options)
     assert expected.stopped
+    stop = StopAfter(expected.epochs_run - 1)
     with pytest.raises(Stop):
-        stop = StopAfter(expected.epochs_run - 1)
         train(network(), learn.mse, checkpoint=tmp_path, loggers=[stop], **options)
     assert without_times(train(network(), learn.mse, checkpoint=tmp_path, **options)) == without_times(expected)
 
@@ -344,6 +343,8 @@ def test_a_diverged_training_leaves_its_last_checkpoint(tmp_path, monkeypatch):
         return (loss * float("nan") if diverging.calls > 10 else loss), logs
 
     diverging.calls = 0
-    with pytest.raises(learn.DivergedError, match=r"training loss is nan in epoch 3, step 11 \(learning rate 0\.0\d+\)"):
+    with pytest.raises(
+        learn.DivergedError, match=r"training loss is nan in epoch 3, step 11 \(learning rate 0\.0\d+\)"
+    ):
         train(network(), diverging, checkpoint=tmp_path)
     assert _checkpoint.load(tmp_path)[0]["epoch"] == 2

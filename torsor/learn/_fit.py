@@ -95,7 +95,8 @@ def fit(
         loggers: told the numbers of each epoch, such as `CSVLogger(path)`; those of Lightning serve too.
         progress: show a progress bar on stderr.
         precision: as Fabric names it, such as `"bf16-mixed"`; by default the model's own.
-        fabric: a `lightning_fabric.Fabric` with devices and strategy, launched by the caller; by default one GPU if there is one, else the processor.
+        fabric: a `lightning_fabric.Fabric` with devices and strategy, launched by the caller; by default one GPU if
+            there is one, else the processor.
 
     Raises:
         ValueError: an argument is wrong, or the checkpoint belongs to another training; names it.

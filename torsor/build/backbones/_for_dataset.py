@@ -1,6 +1,6 @@
 """Backbones by name, with the sizes that a data set asks for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -47,17 +47,24 @@ def for_dataset(name: str, dataset: Dataset, **options: Any) -> nn.Module:
         raise ValueError(f"backbone {name!r} for {dataset.name}: {error}") from error
 
 
-class Reshaped(nn.Module):
-    """A network whose last output axis is unfolded to a shape."""
+class Adapted(nn.Module):
+    """A network that is called, and answers, as a data set wants it.
 
-    def __init__(self, net: nn.Module, shape: tuple[int, ...]) -> None:
+    Arguments:
+        net: the network, called by keyword.
+        names: of the positional arguments.
+        shape: to which the last output axis is unfolded.
+    """
+
+    def __init__(self, net: nn.Module, names: Sequence[str], shape: tuple[int, ...]) -> None:
         super().__init__()
         self.net = net
+        self.names = tuple(names)
         self.shape = shape
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The output of the network, of the shape."""
-        out = self.net(*args, **kwargs)
+        out = self.net(**dict(zip(self.names, args, strict=False)), **kwargs)
         return out.reshape(*out.shape[:-1], *self.shape)
 
 
@@ -108,9 +115,9 @@ def _mlp(dataset: Dataset, options: dict[str, Any]) -> nn.Module:
 
 
 def _on_nodes(dataset: Dataset, options: dict[str, Any], kind: Callable[..., nn.Module], **more: Any) -> nn.Module:
-    slots, shape = _slots(dataset), _target(dataset)
-    masks = [name for name, slot in slots.items() if isinstance(slot.action, Mask)]
-    slots = {name: slot for name, slot in slots.items() if name not in masks}
+    names, shape = _slots(dataset), _target(dataset)
+    masks = [name for name, slot in names.items() if isinstance(slot.action, Mask)]
+    slots = {name: slot for name, slot in names.items() if name not in masks}
     nodes = {name: slot for name, slot in slots.items() if slot.per_node}
     if not nodes:
         raise ValueError("no input has nodes, (B, n, ...); mlp takes vectors and small_cnn images")
@@ -130,7 +137,8 @@ def _on_nodes(dataset: Dataset, options: dict[str, Any], kind: Callable[..., nn.
     }
     net = kind(**sizes | options)
     tail = shape[1:] if per_node else shape
-    return net if tail == (output.size,) else Reshaped(net, tail)
+    fits = tail == (output.size,) and (not masks or list(names)[-1] == masks[0])
+    return net if fits else Adapted(net, list(names), tail)
 
 
 def _message_passing(dataset: Dataset, options: dict[str, Any]) -> nn.Module:
@@ -146,7 +154,7 @@ def _small_cnn(dataset: Dataset, options: dict[str, Any]) -> nn.Module:
     if len(slots) != 1 or not slots[0].obeys(Image) or dataset.symmetry.group.n != 2:
         raise ValueError("it takes one input, planar images (B, ..., H, W) with the action Image()")
     net = SmallCNN(**{"in_channels": prod(slots[0].shape[:-2]), "out_features": prod(shape), **options})
-    return net if len(shape) == 1 else Reshaped(net, shape)
+    return net if len(shape) == 1 else Adapted(net, ["images"], shape)
 
 
 _MAKERS: dict[str, Callable[[Dataset, dict[str, Any]], nn.Module]] = {
