@@ -337,6 +337,12 @@ def test_nearly_dependent_generators_are_told_apart_by_singular_values():
         equivariant_basis(MatrixGroup(A), Scalar(), V, method="eigh")
 
 
+def test_a_larger_tol_keeps_what_is_nearly_equivariant():
+    group = MatrixGroup(torch.diag(torch.tensor([1, 1e-4, 0], dtype=torch.float64))[None])
+    assert rank(group, Scalar(), V) == 1
+    assert rank(group, Scalar(), V, tol=1e-6) == 2
+
+
 def test_a_wrong_kernel_does_not_get_a_certificate():
     constraints = _constraints.constraints(SO(3), (V,), (V,))
     wrong = torch.eye(9, dtype=torch.float64)[:, :1]

@@ -34,7 +34,7 @@ def krylov(constraints: list[Constraint], unknowns: int) -> tuple[Tensor, float]
         vectors = vectors[:, values > 1e-7 * math.sqrt(unknowns)]
         if vectors.shape[1] == 0:
             return vectors, math.inf
-        if vectors.shape[1] < min(projected.shape):
+        if vectors.shape[1] < projected.shape[1]:
             # one more pass takes away the error that orthogonalisation has enlarged
             vectors = torch.linalg.qr(_project_on_kernel(square, vectors)[0])[0]
             left = float((vectors * square(vectors)).sum(0).max())
