@@ -111,6 +111,7 @@ GROUPS: list[Group] = [
     DirectProduct(DirectProduct(Cyclic(2), SO(2)), O(1)),
     Subgroup(Cyclic(6), (0, 2, 4)),
     Subgroup(Symmetric(3), (0, 3, 4)),
+    Subgroup(DirectProduct(Cyclic(2), Symmetric(2)), (0, 3)),
     embed(O(2), (0, 1), 3),
     embed(SE(2), (2, 0), 3),
     embed(Cyclic(3), (1, 2), 3),

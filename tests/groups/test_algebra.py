@@ -197,7 +197,9 @@ def test_vee_refuses_what_is_not_in_the_algebra_when_asked():
 def test_log_says_where_there_is_none():
     mirror = O(3).discrete_generators()[0]
     g = torch.stack([torch.eye(3), mirror])
-    with pytest.raises(LogDomainError, match=r"1 of 2 elements \(first at batch index \(1,\)\) is of O\(3\)"):
+    with pytest.raises(
+        LogDomainError, match=r"1 of 2 elements \(first at .* \(1,\)\) is without a logarithm in O\(3\)"
+    ):
         O(3).log(g)
     v = O(3).log(g, on_failure="nan")
     assert v[0].isfinite().all()

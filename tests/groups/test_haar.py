@@ -103,6 +103,14 @@ def test_windows_refuse_what_they_cannot_do(plain):
             Window(SO(2), angle)
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_sobol_points_reach_both_components_of_o_n(n, generator):
+    g = UniformCompact(O(n)).sample(4096, generator=generator, method="rqmc", dtype=f64).g
+    assert abs(O(n).parity(g).mean()) < 1e-2
+    flat = g.flatten(1)
+    assert (flat.mT @ flat / 4096 * n - torch.eye(n * n, dtype=f64)).abs().max() < 5e-2
+
+
 @pytest.mark.parametrize("method", ["iid", "rqmc", "lattice"])
 def test_methods_of_drawing_are_unbiased_and_sobol_is_better(method, generator):
     if method == "lattice":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torsor.groups._check import check_dimension, check_matrices, real_dtype
-from torsor.groups._group import Group
+from torsor.groups._group import Element, Group, pick
 from torsor.groups._haar import integers
 from torsor.groups._matrix import GroupOfMatrices, angle_size
 
@@ -28,9 +28,9 @@ class FiniteGroup(Group):
     def is_connected(self) -> bool:  # type: ignore[override]
         return self.order == 1
 
-    def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Tensor:
+    def _haar(self, shape: tuple[int, ...], generator: Any, dtype: torch.dtype | None, device: Any) -> Element:
         assert self.order is not None
-        return self.elements(dtype, device)[integers(self.order, shape, generator, device)]
+        return pick(self.elements(dtype, device), integers(self.order, shape, generator, device))
 
 
 class FiniteMatrices(FiniteGroup, GroupOfMatrices):

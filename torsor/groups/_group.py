@@ -77,7 +77,7 @@ class Group:
         raise NotImplementedError
 
     def inverse(self, g: Element) -> Element:
-        """The inverse of each element, by a transpose or block formula where the structure allows."""
+        """The inverse of each element, by a transpose or block formula where the structure allows; NaN if singular."""
         raise NotImplementedError
 
     def batch_shape(self, g: Element) -> tuple[int, ...]:
@@ -151,7 +151,7 @@ class Group:
         if ok is None:
             return v
         if on_failure == "raise" and not bool(ok.all()):
-            raise LogDomainError(f"{count_bad(ok)} of {self} without a logarithm: {self._log_advice}")
+            raise LogDomainError(f"{count_bad(ok)} without a logarithm in {self}: {self._log_advice}")
         return torch.where(ok[..., None], v, math.nan)
 
     _log_advice = 'take decompose(g, "polar") where the group has it, or on_failure="nan"'

@@ -39,7 +39,10 @@ class GroupOfMatrices(Group):
     @full_precision
     def inverse(self, g: Tensor) -> Tensor:
         check_matrices(g, self.matrix_dim, self)
-        return g.mT if self.is_orthogonal else torch.linalg.inv_ex(g)[0]
+        if self.is_orthogonal:
+            return g.mT
+        inverse, singular = torch.linalg.inv_ex(g)
+        return torch.where((singular == 0)[..., None, None], inverse, torch.nan)
 
     def linear(self, g: Tensor) -> Tensor:
         return g[..., : self.n, : self.n]

@@ -14,6 +14,7 @@ from torsor.groups._check import check_dimension
 from torsor.groups._errors import NonCompactError
 from torsor.groups._group import Element, Group
 from torsor.groups._haar import integers, uniform
+from torsor.groups._orthogonal import SO, O
 from torsor.groups._rotations import rotation_from_quaternion, turn
 
 
@@ -143,9 +144,9 @@ class UniformCompact(Proposal):
 
     @property
     def cube(self) -> int | None:  # type: ignore[override]
-        from torsor.groups._orthogonal import SO
-
-        return {1: 0, 2: 1, 3: 3}.get(self.group.n) if isinstance(self.group, SO) else None
+        if not isinstance(self.group, SO | O) or self.group.n > 3:
+            return None
+        return {1: 0, 2: 1, 3: 3}[self.group.n] + isinstance(self.group, O)
 
     def draw(
         self,
@@ -157,6 +158,10 @@ class UniformCompact(Proposal):
         return self.group.sample(*shape, generator=generator, dtype=dtype, device=device)
 
     def from_cube(self, u: Tensor) -> Tensor:
+        if isinstance(self.group, O):
+            R = UniformCompact(SO(self.group.n)).from_cube(u[..., :-1])
+            mirror = torch.where(u[..., -1:, None] < 0.5, -1, 1).to(R.dtype)
+            return torch.cat([R[..., :1] * mirror, R[..., 1:]], -1)
         if self.group.n == 1:
             return torch.ones(*u.shape[:-1], 1, 1, dtype=u.dtype, device=u.device)
         angle = 2 * math.pi * u
