@@ -1,7 +1,8 @@
 """The object that every verb takes."""
 
+import pickle
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -154,6 +155,13 @@ def test_products_act_one_after_the_other_and_know_their_factors():
     for a, b in zip(moved, expected, strict=True):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(labels.act(p, space.act(g, x))[0], space.act(g, labels.act(p, x))[0])
+
+
+def test_a_product_that_is_changed_forgets_its_factors():
+    both = Symmetry(E(3), Point(), Vector()) * Symmetry(Symmetric(N), Nodes(), Nodes())
+    assert len(pickle.loads(pickle.dumps(both)).factors) == 2
+    changed = replace(both, output=Scalar())
+    assert changed.factors == (changed,)
 
 
 def test_a_mask_is_permuted_with_its_nodes(scene):

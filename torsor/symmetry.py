@@ -62,7 +62,7 @@ class Symmetry:
     group: Group
     inputs: Any
     output: Any
-    _factors: tuple["Symmetry", ...] = field(default=(), repr=False, kw_only=True)
+    _factors: tuple["Symmetry", ...] = field(default=(), init=False, repr=False)
     _in: Slots = field(init=False, repr=False)
     _out: Slots = field(init=False, repr=False)
 
@@ -84,12 +84,13 @@ class Symmetry:
     def __mul__(self, other: "Symmetry") -> "Symmetry":
         """The product of two symmetries of the same function whose actions commute."""
         parts = (*self.factors, *other.factors)
-        return Symmetry(
+        product = Symmetry(
             DirectProduct(*(part.group for part in parts)),
             join([part.inputs for part in parts], "inputs"),
             join([part.output for part in parts], "output"),
-            _factors=parts,
         )
+        object.__setattr__(product, "_factors", parts)  # not an argument: a product that is changed has no factors
+        return product
 
     def act(self, g: Element, inputs: Inputs) -> Inputs:
         """The inputs moved by one element per sample.
