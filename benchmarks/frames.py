@@ -38,7 +38,9 @@ def _perceptron() -> list[Row]:
 
     peer = _peer(net)
     calls = [lambda: net(folded), lambda: every(x), lambda: every(x, frames=known), lambda: one(x), loop]
-    plain, full, cached, single, looped, *theirs = milliseconds(*calls, *([lambda: peer(x)] if peer else []), repeats=31)
+    plain, full, cached, single, looped, *theirs = milliseconds(
+        *calls, *([lambda: peer(x)] if peer else []), repeats=31
+    )
     rows = [
         Row("FrameAveraging, 8 frames, (256, 64, 3), MLP 3-64-3", full, plain, "the network on 8 copies", bar=1.25),
         Row("the same, frames computed before", cached, plain, "the network on 8 copies", bar=1.1),

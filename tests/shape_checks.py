@@ -18,7 +18,6 @@ from typing import Any
 import beartype
 import jaxtyping
 
-
 # An int is a float to every type checker (PEP 484); beartype has to be told.
 TYPECHECKER = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 

@@ -24,7 +24,7 @@ def _admit(node: Any) -> bool:
             kind,
             lambda value: ([getattr(value, name) for name in names], None),
             lambda children, _: kind(**dict(zip(names, children, strict=True))),
-            flatten_with_keys_fn=lambda value: (
+            flatten_with_keys_fn=lambda value: (  # type: ignore[arg-type]
                 [(_pytree.GetAttrKey(name), getattr(value, name)) for name in names],
                 None,
             ),
@@ -34,7 +34,7 @@ def _admit(node: Any) -> bool:
             kind,
             lambda value: ([value[key] for key in sorted(value.keys())], sorted(value.keys())),
             lambda children, keys: kind.from_dict(dict(zip(keys, children, strict=True))),
-            flatten_with_keys_fn=lambda value: (
+            flatten_with_keys_fn=lambda value: (  # type: ignore[arg-type]
                 [(_pytree.GetAttrKey(key), value[key]) for key in sorted(value.keys())],
                 sorted(value.keys()),
             ),
