@@ -45,10 +45,10 @@ matrix_groups = pytest.mark.parametrize("group", REAL, ids=str)
 
 
 @pytest.mark.parametrize("family", [*ONE_NUMBER, Cyclic, Dihedral], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("n", [1.5, 0, -1, "3", None, True, math.nan])
-def test_dimensions_are_whole_numbers_from_one(plain, family, n):
-    with pytest.raises(ValueError, match="must be a whole number of at least 1; got"):
-        family(n)
+def test_dimensions_are_whole_numbers_from_one(plain, family):
+    for n in (1.5, 0, -1, "3", None, True, math.nan):
+        with pytest.raises(ValueError, match="must be a whole number of at least 1; got"):
+            family(n)
 
 
 def test_dimensions_of_other_kinds(plain):

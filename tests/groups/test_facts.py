@@ -148,3 +148,23 @@ def test_equal_groups_are_one_key():
     assert Cyclic(4) != Dihedral(4)
     assert Sim(2) != Sim(2, reflections=True)
     assert Affine(2) == Affine(2, linear=GLPlus(2))
+
+
+COMPONENTS = {
+    "proper_orthochronous": [True, False, False, False],
+    "orthochronous": [True, True, False, False],
+    "proper": [True, False, False, True],
+    "full": [True, True, True, True],
+}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_components_of_lorentz_groups(component):
+    G = Lorentz(1, 3, component=component)
+    signs = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)  # identity, P, T, PT
+    mirrors = torch.diag_embed(torch.cat([signs, torch.ones(4, 2, dtype=torch.float64)], -1))
+    boosts = G.exp(0.5 * torch.randn(4, 6, dtype=torch.float64))
+    assert G.contains(boosts @ mirrors).tolist() == COMPONENTS[component]
+    g = G.sample(200, dtype=torch.float64)
+    reached = {(int(t), int(d)) for t, d in zip(g[:, 0, 0].sign(), torch.linalg.det(g).sign(), strict=True)}
+    assert len(reached) == sum(COMPONENTS[component])
