@@ -63,7 +63,9 @@ def study(
     scale: Annotated[Scale, typer.Option(help="smoke: seconds; desk: minutes; paper: the paper's own.")] = Scale.desk,
     out: Annotated[Path | None, typer.Option(help="Results folder; default results/NAME.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds instead of the study's own, such as 1,2,3.")] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Local processes; 1 runs in this one.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Local processes; 1 runs in this one; default: what suits the study.")
+    ] = None,
     on: Annotated[Place, typer.Option(help="ray: the trials run on a Ray cluster.")] = Place.local,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run finished trials again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,

@@ -94,6 +94,22 @@ def test_workers_are_processes_of_their_own(marks, tmp_path):
     assert os.getpid() not in {record.metrics["pid"] for record in result.records}
 
 
+def test_an_interrupted_study_ends_at_once_with_its_workers(marks, tmp_path):
+    process = start(tmp_path, tmp_path / "log", 4, 60, workers=2)
+    wait_until(lambda: len(marks().seeds("begin")) == 2)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(20) != 0
+    store = Store(tmp_path)
+    wait_until(lambda: all(store.record(trial).status == "waiting" for trial in marks().trials("smoke")), 10)
+
+
+def test_a_study_says_how_many_workers_suit_it(marks, tmp_path, monkeypatch):
+    monkeypatch.setattr(Marks, "workers", lambda self, scale: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    records = run_study(marks(), "smoke", tmp_path).records
+    assert os.getpid() not in {record.metrics["pid"] for record in records}
+
+
 def test_a_worker_that_dies_leaves_the_study_incomplete_and_says_so(marks, tmp_path):
     words = []
     display = Display()

@@ -47,7 +47,8 @@ class ConsoleDisplay(Display):
         self._progress.update(self._tasks[trial.key], completed=share, words=escape(words))
 
     def end(self, record: Record) -> None:
-        if task := self._tasks.pop(record.trial.key, None):
+        task = self._tasks.pop(record.trial.key, None)
+        if task is not None:
             self._progress.remove_task(task)
         self._ended += 1
         seconds = "" if record.seconds is None else f" {record.seconds:.1f} s"

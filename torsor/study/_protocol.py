@@ -152,6 +152,10 @@ class Study(ABC):
             SkippedError: if the trial cannot run here.
         """
 
+    def workers(self, scale: str) -> int:
+        """How many local processes its trials make good use of; 1 runs them in the process that asks."""
+        return 1
+
     def claims(self, records: Sequence[Record], scale: str) -> list[Claim]:
         """The ledger: every claim of the paper, measured or not."""
         return []

@@ -1,6 +1,7 @@
 """Runs the trials of a study: each an independent job on an executor, none twice, none lost."""
 
 import os
+import signal
 import threading
 import time
 import traceback
@@ -57,7 +58,7 @@ def run_study(
     folder: str | Path | None = None,
     *,
     seeds: Sequence[int] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     on: str = "local",
     fresh: bool = False,
     display: "Display | None" = None,
@@ -73,7 +74,7 @@ def run_study(
         scale: "smoke" (seconds), "desk" (minutes) or "paper".
         folder: where results go; default `results/NAME`.
         seeds: replace the study's own.
-        workers: 1 runs in this process, more in as many local processes.
+        workers: 1 runs in this process, more in as many local processes; by default what the study says.
         on: "local", or "ray" for a Ray cluster whose machines share `folder`.
         fresh: run finished trials again; their old rows are kept under another key.
         display: told what happens; silent by default.
@@ -84,6 +85,8 @@ def run_study(
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}")
+    if workers is None:
+        workers = min(study.workers(scale), os.cpu_count() or 1)
     if workers < 1:
         raise ValueError(f"workers must be at least 1; got {workers}")
     display = display or Display()
@@ -232,6 +235,8 @@ def _executor(on: str, workers: int, jobs: int) -> Any:
     try:
         yield executor
     except BaseException:
+        for process in list((getattr(executor, "_processes", None) or {}).values()):
+            process.terminate()  # or leaving Python would wait until their trials end
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
@@ -240,6 +245,7 @@ def _executor(on: str, workers: int, jobs: int) -> Any:
 def _enter_worker(threads: int, parent: int) -> None:
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     torch.set_num_threads(threads)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 

@@ -57,6 +57,9 @@ class NBody(Comparison):
             return replace(desk, data=data, arms=arms, backbone=backbone, epochs=10_000, lr=1e-3)
         return desk
 
+    def workers(self, scale: str) -> int:
+        return 1 if scale == "smoke" else 2  # small networks: two processes beat two threads
+
     def dataset(self, data: Mapping[str, Any]) -> "Dataset":
         from torsor.data import nbody
 
