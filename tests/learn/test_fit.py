@@ -142,6 +142,26 @@ class TestWhatItRepeats:
         torch.rand(5)
         assert [row["train"] for row in train(model).history] == [row["train"] for row in first]
 
+    def test_validation_draws_the_same_in_every_epoch_and_nothing_from_training(self):
+        def noisy(model, batch):
+            loss, logs = learn.mse(model, batch)
+            return loss * (1 + torch.rand(())), logs
+
+        def still(model, batch):
+            return torch.rand(()), {}
+
+        class Objective:
+            def __init__(self, validate):
+                self.validate = validate
+
+            def __call__(self, model, batch):
+                return noisy(model, batch)
+
+        alone = train(network(), Objective(noisy))
+        result = train(network(), Objective(still), valid=linear(20))
+        assert len({row["valid"] for row in result.history}) == 1
+        assert [row["train"] for row in result.history] == [row["train"] for row in alone.history]
+
     def test_every_sample_comes_once_in_every_epoch_in_a_new_order(self):
         seen = []
 

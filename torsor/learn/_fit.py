@@ -130,12 +130,11 @@ def fit(
         "seed": seed,
         "optimizer": _name(optimizer),
         "objective": _name(objective),
-        "precision": str(fabric._precision.precision),
+        "precision": str(fabric.strategy.precision.precision),
         "devices": fabric.world_size,
-        "data": _fingerprint(data),
-        "valid": None if valid is None else _fingerprint(valid),
-        "model": _outline(model),
     }
+    if folder is not None:
+        settings |= {"data": _fingerprint(data), "valid": valid and _fingerprint(valid), "model": _outline(model)}
     with _randomness.own_randomness(fabric.device), _returned(model):
         _randomness.seed_all(seed + fabric.global_rank)
         make = partial(optimizer, lr=lr, weight_decay=weight_decay)
@@ -187,7 +186,7 @@ def _run(
 
 
 def _go_on(training: Training, folder: Path, settings: Mapping[str, Any]) -> None:
-    found = _checkpoint.load(folder)
+    found = training.fabric.broadcast(_checkpoint.load(folder) if training.fabric.is_global_zero else None)
     if found is None:
         return
     state, summary = found
@@ -242,12 +241,12 @@ def _name(thing: Any) -> str:
 
 def _fingerprint(data: Samples) -> str:
     """The number of samples, and a hash of three of them."""
+    from safetensors.torch import save
+
     few = data[torch.tensor([0, len(data) // 2, len(data) - 1])]
-    digest = hashlib.sha256()
-    for x in _tree.leaves((few.inputs, few.targets)):
-        digest.update(f"{x.dtype}{tuple(x.shape)}".encode())
-        digest.update(repr(x.tolist()).encode())
-    return f"{len(data)} samples, {digest.hexdigest()[:12]}"
+    leaves = _tree.leaves((few.inputs, few.targets))
+    content = save({str(i): x.clone(memory_format=torch.contiguous_format) for i, x in enumerate(leaves)})
+    return f"{len(data)} samples, {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _outline(model: nn.Module) -> str:

@@ -40,7 +40,7 @@ class Training:
         self.optimizer = optimizer([{"params": group} for group in groups if group])
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.wrapped, self.stepper = fabric.setup(model, self.optimizer)
-        self.order = torch.Generator().manual_seed(seed)
+        self.seed, self.order = seed, torch.Generator().manual_seed(seed)
         self.epoch, self.step = 0, 0
         self.best: dict[str, Any] | None = None
         self.best_epoch, self.best_valid = 0, None
@@ -56,6 +56,8 @@ class Training:
         """
         began, began_cpu = time.perf_counter(), time.process_time()
         self.epoch += 1
+        if self.fabric.world_size > 1:  # a checkpoint holds the generators of one process: those of others start anew
+            _randomness.seed_all(self.seed + self.epoch * self.fabric.world_size + self.fabric.global_rank)
         per_epoch = -(-len(data) // batch_size)
         self.wrapped.train()
         hook(self.objective, "train")()
@@ -137,7 +139,9 @@ class Training:
         return loss, logs
 
     def _validate(self, valid: Samples, batch_size: int) -> dict[str, float]:
-        found = evaluate(self.wrapped, valid, self.objective, batch_size, device=self.fabric.device)
+        with _randomness.own_randomness(self.fabric.device):  # the same draws in every epoch, and none from training
+            _randomness.seed_all(self.seed)
+            found = evaluate(self.wrapped, valid, self.objective, batch_size, device=self.fabric.device)
         found = self.fabric.broadcast(found)
         score = found.pop("loss")
         if not torch.isfinite(torch.tensor(score)):
