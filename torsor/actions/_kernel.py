@@ -40,7 +40,7 @@ def equivariant_kernel(group: Group, out: Factors, source: Factors, method: str,
 
     Solved on the CPU whatever the default device is, and remembered.
     """
-    with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():
+    with torch.device("cpu"), torch.no_grad():
         return _solve(group, out, source, method, tol)
 
 
