@@ -197,6 +197,26 @@ def test_data_that_do_not_fit_are_named(own, change, words):
     assert words in result.records[0].reason
 
 
+def test_inputs_are_matched_with_their_actions_by_name(own):
+    swapped = (
+        only("plain").replace('inputs = ["x", "v"]', 'inputs = ["v", "x"]').replace("epochs", 'name = "s"\nepochs')
+    )
+    study = find_study(str(own(swapped)))
+    dataset = study.dataset(study.plan("desk").data)
+    assert list(dataset.train.inputs) == list(dataset.symmetry.inputs) == ["x", "v"]
+    study = find_study(str(own(STUDY.replace('inputs = ["x", "v"]', 'inputs = ["x", "y"]'))))
+    with pytest.raises(ValueError, match=r"\[data\] has the inputs x, y, and \[symmetry\] has x, v"):
+        study.dataset({})
+    study = find_study(str(own(STUDY.replace('{ x = "point", v = "vector" }', '["point", "vector"]'))))
+    assert isinstance(study.dataset({}).train.inputs, tuple)
+
+
+def test_double_precision_reaches_the_model(own):
+    record = run(own(only("plain").replace("[data]", '[data]\ndtype = "float64"'))).records[0]
+    weights = load_file(own().parent / "results" / "weights" / f"{record.trial.key}.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.float64}
+
+
 def test_a_missing_data_file_is_named_before_anything_runs(own):
     path = own(STUDY.replace("data.npz", "nothing.npz"))
     with pytest.raises(ValueError, match=r"nothing\.npz: No such file"):

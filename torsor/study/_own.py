@@ -82,17 +82,19 @@ class OwnStudy(Comparison):
         return _sources.load_dataset(self.file.data, symmetry, self.folder, self.question)
 
     def backbone(self, backbone: Mapping[str, Any], dataset: "Dataset") -> "nn.Module":
+        import torch
         from torch import nn
 
         from torsor.build.backbones import for_dataset
 
         options = self.file.backbone.options
         if self.file.backbone.build is None:
-            return for_dataset(str(self.file.backbone.name), dataset, **options)
-        net = import_path(self.file.backbone.build, self.folder)(**options)
+            net = for_dataset(str(self.file.backbone.name), dataset, **options)
+        else:
+            net = import_path(self.file.backbone.build, self.folder)(**options)
         if not isinstance(net, nn.Module):
             raise TypeError(f"{self.file.backbone.build} must return a torch.nn.Module; got {type(net).__name__}")
-        return net
+        return net.to(getattr(torch, self.file.data.dtype))
 
 
 def _arms(file: StudyFile, sizes: Sequence[int]) -> list[Arm]:

@@ -43,11 +43,13 @@ def load_dataset(data: DataSection, symmetry: "Symmetry | None", folder: Path, t
             raise ValueError(f"{data.callable} must return a torsor.data.Dataset or torsor.data.Samples; got {kind}")
         dataset = found if isinstance(found, Dataset) else _divided(found, data, _needed(symmetry, data), title)
     elif data.files is not None:
-        train, valid, test = (_samples(folder / data.files[split], data) for split in ("train", "valid", "test"))
+        train, valid, test = (
+            _samples(folder / data.files[split], data, symmetry) for split in ("train", "valid", "test")
+        )
         whole = {"name": title, "symmetry": _needed(symmetry, data), "task": data.task}
         dataset = Dataset(**whole, train=train, valid=valid, test=test)
     else:
-        dataset = _divided(_samples(folder / str(data.file), data), data, _needed(symmetry, data), title)
+        dataset = _divided(_samples(folder / str(data.file), data, symmetry), data, _needed(symmetry, data), title)
     return dataset if symmetry is None else replace(dataset, symmetry=symmetry)
 
 
@@ -109,11 +111,12 @@ def read_arrays(path: Path) -> Arrays:
         raise ValueError(f"data file {path} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _samples(path: Path, data: DataSection) -> Samples:
+def _samples(path: Path, data: DataSection, symmetry: "Symmetry | None") -> Samples:
     arrays = read_arrays(path)
     dtype = getattr(torch, data.dtype)
     names = data.inputs if isinstance(data.inputs, dict) else {name: name for name in data.inputs or ()}
     inputs = {name: _pick(arrays, source, path, dtype) for name, source in names.items()}
+    inputs = _arranged(inputs, symmetry)
     if isinstance(data.targets, dict):
         targets: Any = {name: _pick(arrays, source, path, dtype) for name, source in data.targets.items()}
     else:
@@ -124,6 +127,16 @@ def _samples(path: Path, data: DataSection) -> Samples:
         return Samples(inputs, targets)
     except (TypeError, ValueError) as error:
         raise ValueError(f"data file {path}: {error}") from None
+
+
+def _arranged(inputs: dict[str, Tensor], symmetry: "Symmetry | None") -> Any:
+    """The inputs in the order, and by the names or positions, in which the symmetry has its actions."""
+    actions = None if symmetry is None else symmetry.inputs
+    if isinstance(actions, Mapping):
+        if set(actions) != set(inputs):
+            raise ValueError(f"[data] has the inputs {', '.join(inputs)}, and [symmetry] has {', '.join(actions)}")
+        return {name: inputs[name] for name in actions}
+    return inputs if actions is None else tuple(inputs.values())
 
 
 def _pick(arrays: Arrays, source: Any, path: Path, dtype: torch.dtype) -> Tensor:
