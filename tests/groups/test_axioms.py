@@ -48,6 +48,7 @@ def test_elements_products_and_inverses_are_contained_and_strangers_are_not(grou
         assert group.contains(element).shape == (5,)
         assert group.contains(element).all()
         group.validate(element)
+    assert group.contains(group.discrete_generators(dtype)).all()
     for part in parts(g):
         broken = part.clone()
         broken[1] = 0  # no element of any group here; S_1 has no other tuple of indices

@@ -166,5 +166,6 @@ def test_components_of_lorentz_groups(component):
     boosts = G.exp(0.5 * torch.randn(4, 6, dtype=torch.float64))
     assert G.contains(boosts @ mirrors).tolist() == COMPONENTS[component]
     g = G.sample(200, dtype=torch.float64)
+    assert G.contains(g).all()
     reached = {(int(t), int(d)) for t, d in zip(g[:, 0, 0].sign(), torch.linalg.det(g).sign(), strict=True)}
     assert len(reached) == sum(COMPONENTS[component])
