@@ -5,6 +5,9 @@ import math
 import torch
 from torch import nn
 
+from torsor import SO, Line, Point, Scalar, Symmetry, Tensor, Vector, _tree
+from torsor.build.frames import PCAFrame, RobustFrame
+
 DEGENERATE = {
     "cube": torch.tensor([[a, b, c] for a in (-1.0, 1) for b in (-1.0, 1) for c in (-1.0, 1)]),
     "octahedron": torch.cat([torch.eye(3), -torch.eye(3)]),
@@ -55,3 +58,36 @@ def all_signs(z: torch.Tensor, a: float, proper: bool) -> torch.Tensor:
 HELIX = torch.tensor(
     [[math.cos(t), math.sin(t), 0.3 * t] for t in torch.linspace(0, 9, 24).tolist()], dtype=torch.float64
 )
+
+KINDS = {"s": Scalar(), "v": Vector(), "p": Point(), "t": Tensor(2), "l": Line()}
+FRAMES = {
+    "all": PCAFrame(),
+    "skew": PCAFrame(signs="skew"),
+    "robust": RobustFrame(),
+    "fields": PCAFrame(fields=("x", "u")),
+}
+
+
+def symmetry(group, kinds="svpt", extra=None) -> Symmetry:
+    return Symmetry(group, {"x": Point(), **(extra or {})}, {kind: KINDS[kind] for kind in kinds})
+
+
+def error(model, sym: Symmetry, inputs, rounds: int = 3) -> dict[str, float]:
+    """Largest |f(gx) - g f(x)| of each output over some random elements, relative to the terms that are averaged."""
+    worst = dict.fromkeys(sym.output_names, 0.0)
+    for _ in range(rounds):
+        g = sym.sample(inputs)
+        moved = sym.act(g, inputs)
+        p, q = sym.call(model, moved), sym.act_output(g, sym.call(model, inputs), inputs)
+        distances = _tree.leaves(sym.distance(p, q, moved))
+        terms = _tree.leaves(sym.call(getattr(model, "net", model), moved))
+        for name, distance, term in zip(sym.output_names, distances, terms, strict=True):
+            worst[name] = max(worst[name], float(distance.max() / term.abs().max()))
+    return worst
+
+
+def degenerate_batch(name: str) -> torch.Tensor:
+    """One of the sets above four times, turned and shifted, `(4, n, 3)`."""
+    x = degenerate(name)
+    turn = SO(3).sample(4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return x @ turn.mT + torch.randn(4, 1, 3, dtype=torch.float64)

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -87,13 +86,9 @@ def null_floor(clouds: list[Cloud]) -> Float[Tensor, " b"]:
 
 def sign_patterns(d: int, proper: bool, like: Tensor) -> Float[Tensor, "p d"]:
     """All signs of `d` axes; those with product 1 where reflections are excluded."""
-    return torch.tensor(_patterns(d, proper), dtype=like.dtype, device=like.device).reshape(-1, d)
-
-
-@cache
-def _patterns(d: int, proper: bool) -> tuple[tuple[float, ...], ...]:
     every = itertools.product([1.0, -1.0], repeat=d)
-    return tuple(signs for signs in every if not proper or math.prod(signs) > 0)
+    chosen = [signs for signs in every if not proper or math.prod(signs) > 0]
+    return torch.tensor(chosen, dtype=like.dtype, device=like.device)
 
 
 def right_handed(axes: Float[Tensor, "*b d d"]) -> Float[Tensor, "*b d d"]:
