@@ -18,6 +18,7 @@ from torsor import _tree
 from torsor.data import Samples
 from torsor.learn import _checkpoint, _randomness
 from torsor.learn._evaluate import check_samples
+from torsor.learn._loggers import logged, shown
 from torsor.learn._objective import Objective
 from torsor.learn._training import Training, hook
 
@@ -170,7 +171,10 @@ def _run(
 ) -> None:
     rank_zero = training.fabric.is_global_zero
     saved, cost = None, 0.0
-    with _bar(progress and rank_zero, epochs, training.epoch) as show, _logging(loggers, training, rank_zero) as log:
+    with (
+        shown(progress and rank_zero, epochs, training.epoch) as show,
+        logged(loggers if rank_zero else (), training.history) as log,
+    ):
         while training.epoch < epochs and not training.stopped:
             entry = training.run_epoch(data, valid, epochs, batch_size)
             training.stopped = patience is not None and training.epoch - training.best_epoch >= patience
@@ -265,46 +269,3 @@ def _returned(model: nn.Module):
     finally:
         if home is not None:
             model.to(home)
-
-
-@contextmanager
-def _bar(visible: bool, epochs: int, done: int):
-    if not visible:
-        yield lambda entry: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} epochs"), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=epochs, completed=done)
-
-        def show(entry: Mapping[str, Any]) -> None:
-            words = " ".join(f"{key} {entry[key]:.4g}" for key in ("train", "valid") if key in entry)
-            bar.update(task, completed=entry["epoch"], description=words)
-
-        yield show
-
-
-@contextmanager
-def _logging(loggers: Sequence[Any], training: Training, active: bool):
-    if not active:
-        yield lambda entry: None
-        return
-    for logger in loggers:
-        if callable(begin := getattr(logger, "on_fit_start", None)):
-            begin(training.history)
-
-    def log(entry: Mapping[str, Any]) -> None:
-        for logger in loggers:
-            if hasattr(logger, "log"):
-                logger.log(entry)
-            else:
-                logger.log_metrics({key: value for key, value in entry.items() if key != "epoch"}, entry["epoch"])
-
-    try:
-        yield log
-    finally:
-        for logger in loggers:
-            if callable(end := getattr(logger, "close", None) or getattr(logger, "save", None)):
-                end()

@@ -1,8 +1,9 @@
-"""Where the numbers of each epoch go."""
+"""Where the numbers of each epoch go: loggers and the progress bar."""
 
 import csv
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -104,3 +105,45 @@ class TensorBoardLogger:
         """Write out what is pending."""
         if self._writer is not None:
             self._writer.close()
+
+
+@contextmanager
+def shown(visible: bool, epochs: int, done: int):
+    """A progress bar on stderr, as a function to call after every epoch."""
+    if not visible:
+        yield lambda entry: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} epochs"), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=epochs, completed=done)
+
+        def show(entry: Mapping[str, Any]) -> None:
+            words = " ".join(f"{key} {entry[key]:.4g}" for key in ("train", "valid") if key in entry)
+            bar.update(task, completed=entry["epoch"], description=words)
+
+        yield show
+
+
+@contextmanager
+def logged(loggers: Sequence[Any], history: Sequence[Mapping[str, Any]]):
+    """All loggers, opened, as one function to call after every epoch; closed whatever happens."""
+    for logger in loggers:
+        if callable(begin := getattr(logger, "on_fit_start", None)):
+            begin(history)
+
+    def log(entry: Mapping[str, Any]) -> None:
+        for logger in loggers:
+            if hasattr(logger, "log"):
+                logger.log(entry)
+            else:
+                logger.log_metrics({key: value for key, value in entry.items() if key != "epoch"}, entry["epoch"])
+
+    try:
+        yield log
+    finally:
+        for logger in loggers:
+            if callable(end := getattr(logger, "close", None) or getattr(logger, "save", None)):
+                end()
