@@ -298,6 +298,43 @@ def test_bad_layouts_are_named(plain, scene):
             RAGGED.check({**flat, **change}, values=True)
 
 
+def test_batches_that_count_wrongly_are_named(plain):
+    sym = Symmetry(E(3), (Point(), Scalar(per="sample"), Batch()), Point())
+    rows = torch.zeros(6, 3)
+    for energies, batch, message in [
+        (2, [0, 0, 1, 1, 2, 2], "names sample 2, and there are 2 rows per sample"),
+        (3, [0, 0, 1, 1, 1, 1], "sample 2 has no nodes"),
+        (3, [1, 1, 1, 1, 2, 2], "sample 0 has no nodes"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            sym.check((rows, torch.zeros(energies), torch.tensor(batch)), values=True)
+    with pytest.raises(TypeError, match="must be int64 or int32; got torch.uint8"):
+        sym.check((rows, torch.zeros(3), torch.tensor([0, 0, 1, 1, 2, 2], dtype=torch.uint8)))
+
+
+def test_values_without_a_batch_axis_and_complex_points_are_named(plain):
+    sym = Symmetry(E(3), Point(), Point())
+    with pytest.raises(ValueError, match="the last axis must have the 3 coordinates of E\\(3\\); got shape \\(3,\\)"):
+        sym.check(torch.zeros(3))
+    with pytest.raises(TypeError, match="must be real"):
+        sym.check(torch.zeros(2, 5, 3, dtype=torch.complex64))
+
+
+def test_nodes_of_ragged_batches_are_counted(plain):
+    sym = Symmetry(Symmetric(3), (Nodes(), Batch()), Nodes())
+    sym.check((torch.zeros(6, 2), torch.tensor([0, 0, 0, 1, 1, 1])), values=True)
+    with pytest.raises(ValueError, match="every sample must have the 3 nodes"):
+        sym.check((torch.zeros(5, 2), torch.tensor([0, 0, 0, 1, 1])))
+
+
+def test_dense_edges_count_the_nodes_of_the_batch(plain):
+    sym = Symmetry(E(3), (Point(), Edges()), Point())
+    x, edges = torch.zeros(2, 4, 3), torch.tensor([[0, 7], [1, 4]])
+    assert sym.repeat((x, edges), 2)[1].tolist() == [[0, 7, 8, 15], [1, 4, 9, 12]]
+    with pytest.raises(ValueError, match="must index the 8 nodes"):
+        sym.check((x, edges + 1), values=True)
+
+
 def test_outputs_that_do_not_fit_are_named(plain):
     sym = Symmetry(E(3), Point(), {"energy": Scalar(), "forces": Vector()})
     with pytest.raises(ValueError, match="output must be {energy: Scalar, forces: Vector}; got tensor"):

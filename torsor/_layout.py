@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torsor import _tree
 from torsor.actions import Action, Batch, Edges, Jointly, Layout, Mask, Nodes, Pairs, Shared
-from torsor.groups import DirectProduct, Group
+from torsor.groups import DirectProduct, Group, Symmetric
 
 Level = Literal["node", "edge", "sample"]
 
@@ -139,6 +139,31 @@ def read_layout(slots: Sequence[tuple[Action, Any]]) -> BatchLayout:
     return BatchLayout(size, nodes, mask, batch, role[Edges])
 
 
+def shape_problem(layout: BatchLayout, action: Action, group: Group, shape: tuple[int, ...]) -> str | None:
+    """Why values of this shape, the batch axis first, cannot be acted on, in words; None where they can."""
+    if isinstance(action, Layout):
+        return action.event_shape_problem(group, shape)
+    if not shape:
+        return "values must have a batch axis"
+    if layout.batch is not None and layout.level(action) != "sample":
+        if isinstance(action, Jointly) and isinstance(group, DirectProduct):
+            parts = zip(action.actions, group.factors, strict=True)
+            return next((p for a, f in parts if (p := shape_problem_of_rows(layout, a, f, shape))), None)
+        return shape_problem_of_rows(layout, action, group, shape)
+    return action.event_shape_problem(group, shape[1:])
+
+
+def shape_problem_of_rows(layout: BatchLayout, action: Action, group: Group, shape: tuple[int, ...]) -> str | None:
+    """`shape_problem` for the rows of a ragged batch, where the nodes are the rows."""
+    if not isinstance(action, Nodes | Pairs):
+        return action.event_shape_problem(group, shape[1:])
+    if isinstance(action, Pairs) or not isinstance(group, Symmetric):
+        return f"{action} under {group} has no meaning in a ragged batch: pairs of nodes are Edges there"
+    if shape[0] != layout.size * group.n:
+        return f"every sample must have the {group.n} nodes of {group}"
+    return None
+
+
 def node_axes(action: Action) -> tuple[int, ...]:
     """The axes of a padded value that count nodes."""
     if isinstance(action, Jointly):
@@ -176,8 +201,8 @@ def check_sizes(layout: BatchLayout, named: Sequence[tuple[str, Action, Any]]) -
         if x.device != device:
             raise ValueError(f"{name} is on {x.device} and {first} on {device}; all inputs must be on one device")
         if isinstance(action, Edges | Batch):
-            if x.is_floating_point() or x.dtype == torch.bool:
-                raise TypeError(f"{name} must hold integers; got {x.dtype}")
+            if x.dtype not in (torch.int64, torch.int32):
+                raise TypeError(f"{name} must be int64 or int32; got {x.dtype}")
             continue
         rows = layout.rows(action)
         if x.ndim == 0 or len(x) != rows:
@@ -203,8 +228,14 @@ def check_values(layout: BatchLayout, named: Sequence[tuple[str, Action, Any]]) 
             continue
         if isinstance(action, Mask) and not bool(x.any(1).all()):
             raise ValueError(f"{name}: sample {_first(~x.any(1))} has no points")
-        if isinstance(action, Batch) and len(x) and (int(x[0]) < 0 or bool((x.diff() < 0).any())):
-            raise ValueError(f"{name} must count samples from 0 in ascending order")
+        if isinstance(action, Batch) and len(x):
+            if int(x[0]) < 0 or bool((x.diff() < 0).any()):
+                raise ValueError(f"{name} must count samples from 0 in ascending order")
+            if int(x[-1]) >= layout.size:
+                raise ValueError(f"{name} names sample {int(x[-1])}, and there are {layout.size} rows per sample")
+            counts = torch.bincount(x, minlength=layout.size)
+            if not bool(counts.all()):
+                raise ValueError(f"{name}: sample {_first(counts == 0)} has no nodes")
         if isinstance(action, Edges) and x.numel() and layout.nodes is not None:
             low, high = int(x.min()), int(x.max())
             if low < 0 or high >= layout.nodes:

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torsor._layout import BatchLayout, check_sizes, check_values, read_layout, zero_padding
+from torsor._layout import BatchLayout, check_sizes, check_values, read_layout, shape_problem, zero_padding
 from torsor._slots import Slots, join
 from torsor._tree import Tree
 from torsor.actions import Action, Element, Image, Mask, Shared
-from torsor.groups import DirectProduct, Group
+from torsor.groups import SU, DirectProduct, Group, U
 from torsor.groups.measure import Proposal
 
 Inputs = Any
@@ -262,8 +262,10 @@ class Symmetry:
         slots = self.slots(inputs)
         named = [(name, a, x) for name, (a, x) in zip(self._in.names, slots, strict=True)]
         for name, action, x in named:
-            self._check_leaf(name, action, x)
+            self._check_type(name, action, x)
         layout = self.layout(inputs)
+        for name, action, x in named:
+            self._check_shape(name, action, x, layout)
         check_sizes(layout, named)
         if values:
             check_values(layout, named)
@@ -277,7 +279,8 @@ class Symmetry:
         """
         layout = self.layout(inputs)
         for name, action, y in zip(self._out.names, self._out.actions, self._out.parts(out), strict=True):
-            self._check_leaf(name, action, y)
+            self._check_type(name, action, y)
+            self._check_shape(name, action, y, layout)
             rows = layout.rows(action)
             if y.ndim == 0 or len(y) != rows:
                 raise ValueError(
@@ -285,14 +288,18 @@ class Symmetry:
                     f" the function returned shape {tuple(y.shape)}"
                 )
 
-    def _check_leaf(self, name: str, action: Action, x: Any) -> None:
+    def _check_type(self, name: str, action: Action, x: Any) -> None:
         if isinstance(action, Shared):
             return
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a tensor; got {type(x).__name__}")
         if not action.is_discrete and not (x.is_floating_point() or x.is_complex()):
             raise TypeError(f"{name} must be floating point for {action}; got {x.dtype}")
-        if problem := action.event_shape_problem(self.group, tuple(x.shape)):
+        if x.is_complex() and (action.degree or action.feels_translation) and not isinstance(self.group, U | SU):
+            raise TypeError(f"{name} must be real: {self.group} acts on real space; got {x.dtype}")
+
+    def _check_shape(self, name: str, action: Action, x: Any, layout: BatchLayout) -> None:
+        if not isinstance(action, Shared) and (problem := shape_problem(layout, action, self.group, tuple(x.shape))):
             raise ValueError(f"{name}: {problem}; got shape {tuple(x.shape)}")
 
     def _move(self, g: Element, slots: Slots, values: Tree, layout: BatchLayout) -> Tree:

@@ -1,6 +1,7 @@
 """The wrapper: calls of the network, chunks, samples, given frames, and bad input at the door."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -183,6 +184,22 @@ def test_groups_without_a_frame_name_those_that_have_one(plain):
 def test_bad_options_are_refused(plain, options, message):
     with pytest.raises(ValueError, match=message):
         FrameAveraging(nn.Identity(), Symmetry(E(3), Point(), Point()), **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, Symmetry(E(3), Point(), Point())), "net must be a module or another callable; got None"),
+        ((nn.Identity(), E(3)), "symmetry must be a torsor.Symmetry"),
+        ((nn.Identity(), Symmetry(E(3), Point(), Point()), "pca"), "frame must be a frame such as PCAFrame()"),
+        ((nn.Identity(), Symmetry(E(3), Point(), Point()), PCAFrame), "frame must be a frame such as PCAFrame()"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(plain, arguments, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        FrameAveraging(*arguments)
+    with pytest.raises(TypeError, match="samples must be an integer"):
+        FrameAveraging(nn.Identity(), Symmetry(E(3), Point(), Point()), samples=1.5)
 
 
 @pytest.mark.parametrize(

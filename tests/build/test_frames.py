@@ -234,6 +234,30 @@ def test_products_of_space_and_labels_are_averaged_one_after_the_other():
     assert error(FrameAveraging(model.net, space), space, (x,))["output"] < 1e-12
 
 
+@pytest.mark.parametrize("first", ["space", "labels"])
+@torch.no_grad()
+def test_products_are_exact_on_mirror_images_in_either_order(first):
+    half = torch.tensor([[1.0, 2, 3], [2, 0.5, 1], [3, -1, -4]], dtype=torch.float64)
+    x = torch.cat([half, half * torch.tensor([-1.0, 1, 1], dtype=torch.float64)]).repeat(3, 1, 1)
+    charges = torch.arange(6.0, dtype=torch.float64)[:, None].repeat(3, 1, 1)
+    net = nn.Sequential(nn.Linear(24, 32), nn.Tanh(), nn.Linear(32, 18)).double()
+    space = Symmetry(E(3), (Point(), Scalar()), Point())
+    labels = Symmetry(Symmetric(6), (Nodes(), Nodes()), Nodes())
+    both = space * labels if first == "space" else labels * space
+    model = FrameAveraging(lambda p, q: p + net(torch.cat([p, q], -1).flatten(1)).unflatten(1, (6, 3)), both)
+    assert error(model, both, (x, charges))["output"] < 1e-12
+    assert error(model, both, (torch.randn(3, 6, 3, dtype=torch.float64), charges))["output"] < 1e-12
+
+
+@torch.no_grad()
+def test_ragged_batches_of_equal_samples_can_be_sorted():
+    sym = Symmetry(Symmetric(6), (Nodes(), Batch()), Nodes())
+    x = torch.randn(24, 3, dtype=torch.float64), torch.arange(4).repeat_interleave(6)
+    model = FrameAveraging(lambda p, b: torch.arange(6.0).double().repeat(len(p) // 6)[:, None] * p, sym)
+    assert error(model, sym, x)["output"] < 1e-13
+    assert error(model.net, sym, x)["output"] > 0.1
+
+
 @torch.no_grad()
 def test_sorting_is_the_frame_of_permutations():
     n = 6

@@ -67,7 +67,7 @@ class Image(Action):
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         if group.n not in (2, 3):
             return f"an Image has 2 or 3 dimensions and {group} acts on {group.n}"
-        if len(shape) < group.n + 1:
+        if len(shape) < group.n:
             return f"an Image must be (B, ..., {'D, ' if group.n == 3 else ''}H, W)"
         if self.field is not None:
             channels_last = (*shape[: -group.n - 1], *shape[-group.n :], shape[-group.n - 1])

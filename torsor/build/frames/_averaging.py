@@ -68,7 +68,15 @@ class FrameAveraging(nn.Module):
         check_values: bool = True,
     ) -> None:
         super().__init__()
+        if not callable(net):
+            raise TypeError(f"net must be a module or another callable; got {net!r}")
+        if not isinstance(symmetry, Symmetry):
+            raise TypeError(f"symmetry must be a torsor.Symmetry, of a group and its actions; got {symmetry!r}")
+        if frame is not None and (isinstance(frame, type) or not callable(frame)):
+            raise TypeError(f"frame must be a frame such as PCAFrame(); got {frame!r}")
         for name, value in (("samples", samples), ("chunk", chunk)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise TypeError(f"{name} must be an integer; got {value!r}")
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
         if reduce not in ("mean", "max", "logsumexp"):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from torsor import _tree
@@ -12,6 +13,9 @@ from torsor.build.frames._cloud import floating_dtype, read_clouds
 from torsor.build.frames._frameset import Frame, FrameSet, plain_frames
 from torsor.groups import Scaling, Symmetric, Translation
 from torsor.symmetry import Inputs, Symmetry
+
+TIE = 1e3
+"""Features that differ by fewer units of rounding than this are equal to `SortFrame`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class SortFrame:
 
     The features are those of all inputs that act as `Nodes`, in the order of the arguments. Nodes with equal features
     are interchangeable; where there are `Pairs` or `Edges` they need not be, and the sample is marked ambiguous.
-    Discontinuous where two nodes change places.
+    Features that differ by rounding alone count as equal. Discontinuous where two nodes change places.
 
     Source: Puny et al. 2021 (arXiv 2110.03336), section 3.2, for one feature.
     """
@@ -115,7 +119,7 @@ class SortFrame:
         if not columns:
             raise ValueError("SortFrame needs an input that acts as Nodes")
         dtype = floating_dtype(symmetry, inputs)
-        keys = torch.cat([column.detach().double() for column in columns], -1)
+        keys = torch.cat([_classes(column.detach()) for column in columns], -1)
         if layout.mask is not None:
             keys = torch.cat([(~layout.mask).unsqueeze(-1).double(), keys], -1)
         order = torch.arange(group.n, device=keys.device).expand(layout.size, group.n)
@@ -134,7 +138,8 @@ class SortFrame:
 class ProductFrame:
     """The frame of a product of groups: `second` of what `first` has canonicalised, and so on.
 
-    Every frame must be invariant under the groups that come after it: principal axes under permutations, say.
+    Permutations come last, whatever their place in the product. Every other frame must be invariant under the groups
+    that come after it.
 
     Arguments:
         frames: one frame per factor of the symmetry, in the order of its factors.
@@ -153,21 +158,35 @@ class ProductFrame:
         parts = symmetry.factors
         if len(parts) != len(self.frames):
             raise ValueError(f"ProductFrame has {len(self.frames)} frames and the symmetry {len(parts)} factors")
-        found = self.frames[0](parts[0], inputs)
-        elements: tuple[Tensor, ...] = (found.elements,)
+        # frames of space do not depend on the order of the nodes, which they make known: permutations come last
+        turns = sorted(range(len(parts)), key=lambda i: isinstance(parts[i].group, Symmetric))
+        found = self.frames[turns[0]](parts[turns[0]], inputs)
+        chosen = {turns[0]: found.elements}
         weights, gap, rank, ambiguous = found.weights, found.gap, found.rank, found.ambiguous
-        for part, frame in zip(parts[1:], self.frames[1:], strict=True):
+        for i in turns[1:]:
             b, k = weights.shape
             canonical = symmetry.repeat(inputs, k)
-            for earlier, chosen in zip(parts, elements, strict=False):
-                canonical = earlier.act(earlier.group.inverse(chosen.transpose(0, 1).flatten(0, 1)), canonical)
-            then = frame(part, canonical)
+            for j, elements in chosen.items():
+                folded = elements.transpose(0, 1).flatten(0, 1)
+                canonical = parts[j].act(parts[j].group.inverse(folded), canonical)
+            then = self.frames[i](parts[i], canonical)
             new = then.weights.shape[1]
-            elements = (*(e.repeat_interleave(new, 1) for e in elements), _per_sample(then.elements, b).flatten(1, 2))
+            chosen = {j: elements.repeat_interleave(new, 1) for j, elements in chosen.items()}
+            chosen[i] = _per_sample(then.elements, b).flatten(1, 2)
             weights = (weights.unsqueeze(2) * _per_sample(then.weights, b)).flatten(1)
             gap = torch.minimum(gap, _per_sample(then.gap, b).amin(1))
             ambiguous = ambiguous | _per_sample(then.ambiguous, b).any(1)
-        return FrameSet(symmetry.group, elements, weights, gap, rank, ambiguous)
+        return FrameSet(symmetry.group, tuple(chosen[i] for i in range(len(parts))), weights, gap, rank, ambiguous)
+
+
+def _classes(columns: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+    """Features as ranks of classes: a new class begins where the gap to the next smaller value is more than rounding."""
+    if not columns.is_floating_point() or not columns.numel():
+        return columns.double()
+    ordered, order = columns.double().sort(dim=1)
+    tolerance = TIE * torch.finfo(columns.dtype).eps * columns.abs().amax((1, 2), keepdim=True).double()
+    ranks = (ordered.diff(dim=1, prepend=ordered[:, :1]) > tolerance).cumsum(1)
+    return torch.empty_like(ordered).scatter(1, order, ranks.double())
 
 
 def _per_sample(folded: Tensor, b: int) -> Tensor:
