@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from torsor.actions._constraints import Constraint
@@ -31,6 +29,9 @@ def orbits(unknowns: int, permutations: list[tuple[np.ndarray, np.ndarray]]) -> 
 
     Unknown i stands twice, as +i and as -i (i + unknowns); the orbits are connected components.
     """
+    from scipy.sparse import coo_array  # here, because importing the library must not import SciPy
+    from scipy.sparse.csgraph import connected_components
+
     i = np.arange(unknowns)
     start = [np.concatenate([i, i + unknowns]) for _ in permutations]
     ends = [np.where(np.concatenate([s, -s]) > 0, np.tile(t, 2), np.tile(t, 2) + unknowns) for t, s in permutations]

@@ -5,7 +5,6 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.integrate import DOP853
 from torch import Tensor
 
 DT = 1e-3  # the time step of the published simulator
@@ -165,6 +164,8 @@ def _workspace(x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _dormand_prince(y: np.ndarray, pairs: np.ndarray, time: float, tolerance: float) -> np.ndarray:
     """The state `y (2, d, n, S)` after `time`; simulations leave the computation when they get there."""
+    from scipy.integrate import DOP853  # here, because importing the library must not import SciPy
+
     done = np.empty_like(y)
     where = np.arange(y.shape[-1])
     left = np.full(len(where), float(time))
@@ -213,6 +214,8 @@ def _combine(weights: np.ndarray, stages: list[np.ndarray]) -> np.ndarray:
 
 def _error(y: np.ndarray, step: np.ndarray, stages: list[np.ndarray], tolerance: float) -> np.ndarray:
     """The error of a step over the tolerance, from lengths of vectors only; Hairer et al., equation (II.10.17)."""
+    from scipy.integrate import DOP853
+
     speed = np.sqrt(np.square(y[1]).sum(0))
     scale = tolerance * np.stack([np.ones_like(speed), 1 + speed])
 
