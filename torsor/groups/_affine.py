@@ -12,7 +12,7 @@ from torsor.groups._check import check_coordinates, check_dimension, check_matri
 from torsor.groups._conformal import Conformal
 from torsor.groups._finite import Trivial
 from torsor.groups._linear import SL, GLPlus
-from torsor.groups._matrix import GroupOfMatrices
+from torsor.groups._matrix import GroupOfMatrices, homogeneous
 from torsor.groups._orthogonal import SO, O
 from torsor.groups._precision import full_precision
 
@@ -65,7 +65,8 @@ class AffineGroup(GroupOfMatrices):
     def inverse(self, g: Tensor) -> Tensor:
         check_matrices(g, self.matrix_dim, self)
         A = self.linear_group.inverse(self.linear(g))
-        return self.from_parts(A, -(A @ g[..., : self.n, self.n :])[..., 0])
+        shift = -(A * g[..., None, : self.n, self.n]).sum(-1)  # products of small matrices are faster by hand
+        return torch.cat([torch.cat([A, shift[..., None]], -1), g[..., self.n :, :]], -2)
 
     @full_precision
     def contains(self, g: Tensor, atol: float | None = None) -> Tensor:
@@ -95,7 +96,7 @@ class AffineGroup(GroupOfMatrices):
         check_coordinates(v, self.dim, self)
         H = self.linear_group
         u, v = v[..., : H.dim], v[..., H.dim :]
-        return self.from_parts(H.exp(u), H._exp_shift(u, v))
+        return homogeneous(H.exp(u), H._exp_shift(u, v))
 
     @full_precision
     def _log(self, g: Tensor) -> tuple[Tensor, Tensor | None]:

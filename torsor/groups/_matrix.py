@@ -174,7 +174,7 @@ def homogeneous(linear: Tensor, translation: Tensor | None = None) -> Tensor:
         translation = torch.zeros_like(linear[..., 0])
     batch = torch.broadcast_shapes(linear.shape[:-2], translation.shape[:-1])
     top = torch.cat([linear.expand(*batch, n, n), translation[..., None].expand(*batch, n, 1)], -1)
-    bottom = torch.cat([torch.zeros_like(top[..., :1, :-1]), torch.ones_like(top[..., :1, -1:])], -1)
+    bottom = torch.nn.functional.pad(linear.new_ones(1, 1), (n, 0)).expand(*batch, 1, n + 1)
     return torch.cat([top, bottom], -2)
 
 

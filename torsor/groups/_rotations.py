@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torsor.groups.linalg._scalars import arcsinc, half_cot, sinc, third, versine
+from torsor.groups.linalg._scalars import arcsinc, half_cot, sinc_and_versine, third, versine
 
 
 def turn(cos: Tensor, sin: Tensor) -> Tensor:
@@ -21,11 +21,12 @@ def cross_matrix(w: Tensor) -> Tensor:
 
 
 def rotation_from_vector(w: Tensor) -> Tensor:
-    """Rodrigues: R = 1 + sin(a)/a W + (1 - cos a)/a^2 W^2 for a rotation vector w of length a."""
-    t = w.square().sum(-1)
-    W = cross_matrix(w)
+    """Rodrigues: R = cos(a) + sin(a)/a [w] + (1 - cos a)/a^2 w w^T for a rotation vector w of length a."""
+    t = w.square().sum(-1, keepdim=True)
+    sine, rest = sinc_and_versine(t)
     eye = torch.eye(3, dtype=w.dtype, device=w.device)
-    return eye + sinc(t)[..., None, None] * W + versine(t)[..., None, None] * (W @ W)
+    outer = (rest * w)[..., None] * w[..., None, :]
+    return (1 - rest * t)[..., None] * eye + cross_matrix(sine * w) + outer
 
 
 def rotation_from_quaternion(q: Tensor) -> Tensor:
@@ -72,8 +73,8 @@ def angle_from_rotation(R: Tensor) -> Tensor:
 
 def shift_of_exp_2(angle: Tensor, v: Tensor) -> Tensor:
     """The translation of exp of (angle, v) in SE(2)."""
-    t = angle.square()
-    return sinc(t)[..., None] * v + (angle * versine(t))[..., None] * _quarter_turn(v)
+    sine, cosine = sinc_and_versine(angle.square())
+    return sine[..., None] * v + (angle * cosine)[..., None] * _quarter_turn(v)
 
 
 def shift_of_log_2(angle: Tensor, shift: Tensor) -> Tensor:

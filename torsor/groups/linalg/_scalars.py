@@ -15,8 +15,8 @@ from torch import Tensor
 
 
 def piecewise(x: Tensor, radius: float, coefficients: Sequence[float], direct: Callable[[Tensor], Tensor]) -> Tensor:
-    """The power series for |x| < radius, `direct` elsewhere; neither branch sees the arguments of the other."""
-    near = x.abs() < radius
+    """The power series for x < radius, `direct` elsewhere; neither branch sees the arguments of the other. x >= 0."""
+    near = x < radius
     return torch.where(near, horner(torch.where(near, x, 0), coefficients), direct(torch.where(near, radius, x)))
 
 
@@ -28,6 +28,7 @@ def horner(x: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 _SINC = [(-1) ** k / math.factorial(2 * k + 1) for k in range(11)]
+_VERSINE = [(-1) ** k / math.factorial(2 * k + 2) for k in range(9)]
 _ROOT = [(-1) ** k / math.factorial(2 * k + 3) for k in range(11)]
 _ASIN = [math.factorial(2 * k) / (4**k * math.factorial(k) ** 2 * (2 * k + 1)) for k in range(12)]
 _ATANH = [1 / (2 * k + 1) for k in range(12)]
@@ -44,6 +45,17 @@ _LOG_SINHC = [0.0] + [
 def sinc(t: Tensor) -> Tensor:
     """sin(a)/a as a function of t = a^2 >= 0."""
     return piecewise(t, 1.0, _SINC, lambda t: t.sqrt().sin() / t.sqrt())
+
+
+def sinc_and_versine(t: Tensor) -> tuple[Tensor, Tensor]:
+    """sin(a)/a and (1 - cos a)/a^2 as functions of t = a^2, in one pass."""
+    near = t < 0.25
+    small, a = torch.where(near, t, 0), torch.where(near, 1, t).sqrt()
+    half = (a / 2).sin() / a
+    return (
+        torch.where(near, horner(small, _SINC[:9]), a.sin() / a),
+        torch.where(near, horner(small, _VERSINE), 2 * half * half),
+    )
 
 
 def versine(t: Tensor) -> Tensor:

@@ -95,8 +95,9 @@ class LogNormalSPD(SPDLaw):
 class RiemannianGaussianSPD(SPDLaw):
     """Density exp(-|Y|^2 / 2 sigma^2)/Z with respect to Haar measure: the Gaussian of the affine-invariant metric.
 
-    n = 1 and 2 by inverting distribution functions; n >= 3 by rejection from wider normal matrices, exact at every
-    sigma, fast up to about sigma = 1 for n = 3. Z in closed form: a Pfaffian for every n.
+    Drawn by rejection from wider normal matrices, exact at every sigma, fast up to about sigma = 1 for n = 3; for
+    n <= 2 by inverting distribution functions where sigma is a tensor, and in quasi-random samples. Z in closed form:
+    a Pfaffian for every n.
 
     Arguments:
         sigma: width; for n <= 2 it may be a tensor that wants a gradient.
@@ -138,7 +139,7 @@ class RiemannianGaussianSPD(SPDLaw):
         dtype: torch.dtype | None = None,
         device: Any = None,
     ) -> Tensor:
-        if n <= 2:
+        if n <= 2 and isinstance(self.sigma, Tensor):  # a transform, for its gradient
             return super().draw(n, *shape, generator=generator, dtype=dtype, device=device)
         return _reject(n, number(self.sigma), self.traceless, shape, generator, real_dtype(dtype), device)
 
