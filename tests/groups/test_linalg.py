@@ -236,6 +236,17 @@ def test_logm_refuses_the_negative_axis(n):
     assert linalg.logm(A, on_failure="nan").isnan().any(-1).any(-1).tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_logm_refuses_what_comes_too_close_to_the_negative_axis(n):
+    A = torch.eye(n, dtype=f64).repeat(2, 1, 1)
+    for i, miss in enumerate((1e-7, 1e-11)):
+        turn = torch.tensor([[0, miss - math.pi], [math.pi - miss, 0]], dtype=f64)
+        A[i, :2, :2] = torch.linalg.matrix_exp(turn)
+    X = linalg.logm(A, on_failure="nan")
+    assert X.isnan().any(-1).any(-1).tolist() == [False, True]
+    assert abs(float(X[0, 1, 0]) - math.pi) < 1e-6
+
+
 def test_log_of_plane_matrices_with_eigenvalues_near_the_negative_axis():
     for angle in (1.0, 2.0, 3.0, 3.14, math.pi - 1e-4):
         X = torch.tensor([[0.3, -angle], [angle, 0.3]], dtype=f64)

@@ -21,9 +21,9 @@ CUT = {torch.float64: 1e-9, torch.complex128: 1e-9, torch.float32: 1e-5, torch.c
 def logm(A: Inexact[Tensor, "*batch m m"], on_failure: str = "raise") -> Inexact[Tensor, "*batch m m"]:
     """The principal logarithm: the one whose eigenvalues have imaginary parts in (-pi, pi).
 
-    Closed form for real 2 x 2 matrices, else inverse scaling and squaring in float64 (product Denman-Beavers square
-    roots, then the [8/8] Padé approximant). Differentiable to every order. Source: Higham, Functions of Matrices
-    (2008), sections 6.3, 11.4, 11.5 and 3.2.
+    Closed form for real 2 x 2 matrices; else, in float64, the better of inverse scaling and squaring (product
+    Denman-Beavers square roots, then the [8/8] Padé approximant) and eigenvectors. Differentiable to every order.
+    Source: Higham, Functions of Matrices (2008), sections 6.3, 11.4, 11.5 and 3.2.
 
     Arguments:
         A: real or complex matrices (*batch, m, m). Those that are not finite give NaN.
@@ -96,7 +96,7 @@ class _Log(torch.autograd.Function):
 
     @staticmethod
     def forward(A: Tensor) -> Tensor:
-        return _inverse_scaling_and_squaring(A)
+        return _best(A, _inverse_scaling_and_squaring(A), _by_eigenvectors(A))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -116,6 +116,21 @@ class _Log(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], A: Tensor) -> tuple[Tensor, int]:
         dim = in_dims[0]
         return _Log.apply(A if dim is None else A.movedim(dim, 0)), 0
+
+
+def _best(A: Tensor, *candidates: Tensor) -> Tensor:
+    """The candidate whose exponential comes nearest: roots lose digits near the negative axis, eigenvectors near
+    defective matrices."""
+    X = torch.stack([x.nan_to_num(posinf=0, neginf=0) for x in candidates])
+    error = torch.linalg.matrix_norm(torch.matrix_exp(X) - A).nan_to_num(nan=torch.inf)
+    best = error.argmin(0)[None, ..., None, None]
+    return torch.take_along_dim(X, best, 0)[0] if A.numel() else X[0]
+
+
+def _by_eigenvectors(A: Tensor) -> Tensor:
+    values, V = torch.linalg.eig(A)
+    X = V * values.log()[..., None, :] @ torch.linalg.inv_ex(V)[0]
+    return X if A.is_complex() else X.real
 
 
 def _inverse_scaling_and_squaring(A: Tensor) -> Tensor:
