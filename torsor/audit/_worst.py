@@ -13,7 +13,7 @@ from torsor.audit._elements import Support, choose, describe, each, pick
 from torsor.audit._measure import Pairs
 from torsor.groups import DirectProduct, Group, Symmetric
 
-_ASCENT, _SEARCH = (2, 16), (3, 20)
+_ASCENT, _SEARCH = (2, 24), (3, 20)
 """Starts, and steps of each."""
 
 _FIRST_STEP, _LAST_STEP, _LONGEST_STEP = 0.3, 1e-3, 3.0
@@ -115,22 +115,21 @@ def _uphill(
 ) -> tuple[Element, Tensor]:
     """Uphill in `g exp(v)`: along the gradient where there is one, else in random directions; steps adapt."""
     group, generator = comparison.symmetry.group, comparison.generator
-    error = comparison.error(g).amax(0)
-    slope = _slope(comparison, g, scale) if follow else None
+    error, slope = _error_and_slope(comparison, g, scale, follow)
     step = torch.full_like(error, _FIRST_STEP)
     stuck = torch.zeros_like(error, dtype=torch.bool)
     for _ in range(steps):
         v, lost = _direction(slope, stuck, scale, generator)
         candidate = support.clip(_moved(group, g, scale * step.unsqueeze(1) * v, lost, generator))
         candidate = choose(support.contains(candidate), candidate, g)
-        errors = comparison.error(candidate).amax(0)
+        errors, slopes = _error_and_slope(comparison, candidate, scale, follow)
         better = errors > error
         g, error = choose(better, candidate, g), torch.maximum(error, errors)
+        if slope is not None:
+            slope = choose(better, slopes, slope)
         step = torch.where(better, 1.5 * step, 0.5 * step).clamp(max=_LONGEST_STEP)
         stuck = step < _LAST_STEP
         step = torch.where(stuck, _FIRST_STEP, step)
-        if slope is not None and bool(better.any()):
-            slope = _slope(comparison, g, scale)
     return g, error
 
 
@@ -149,12 +148,15 @@ def _is_differentiable(comparison: Comparison, g: Element, scale: Tensor) -> boo
             return False
 
 
-def _slope(comparison: Comparison, g: Element, scale: Tensor) -> Tensor:
-    """The gradient of the error of each sample in scaled coordinates."""
+def _error_and_slope(comparison: Comparison, g: Element, scale: Tensor, follow: bool) -> tuple[Tensor, Tensor | None]:
+    """The error of each sample and, to `follow` it, its gradient in scaled coordinates."""
+    if not follow:
+        return comparison.error(g).amax(0), None
     v = _coordinates(g, comparison.symmetry.group, scale)
     with torch.enable_grad():
         errors = comparison.error_differentiably(_moved(comparison.symmetry.group, g, scale * v)).amax(0)
-        return torch.autograd.grad(errors.sum(), v)[0]
+        (slope,) = torch.autograd.grad(errors.sum(), v)
+    return errors.detach(), slope
 
 
 def _coordinates(g: Element, group: Group, scale: Tensor) -> Tensor:
