@@ -180,7 +180,7 @@ class ProductFrame:
 
 
 def _classes(columns: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-    """Features as ranks of classes: a new class begins where the gap to the next smaller value is more than rounding."""
+    """Features as ranks of classes: a new class begins where the gap to the next smaller value exceeds rounding."""
     if not columns.is_floating_point() or not columns.numel():
         return columns.double()
     ordered, order = columns.double().sort(dim=1)
