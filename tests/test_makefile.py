@@ -36,7 +36,8 @@ def checkout(tmp_path):
 def make(checkout: Path, *goals: str, **environment: str) -> subprocess.CompletedProcess:
     """Run make in the checkout; `calls` of the result lists what Python was asked to do."""
     (checkout / "calls").write_text("")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "PIP_", "PYTHON"))}
+    ours = ("MAKE", "MFLAGS", "PIP_", "PYTHON", "PYTEST_ARGS", "STUDY", "SCALE")  # of the make that runs the suite
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     command = ["make", "PYTHON=./python-stub", *goals]
     done = subprocess.run(
         command, cwd=checkout, env={"PRELUDE": "pass", **kept, **environment}, capture_output=True, text=True

@@ -330,9 +330,58 @@ def test_nodes_of_ragged_batches_are_counted(plain):
 def test_dense_edges_count_the_nodes_of_the_batch(plain):
     sym = Symmetry(E(3), (Point(), Edges()), Point())
     x, edges = torch.zeros(2, 4, 3), torch.tensor([[0, 7], [1, 4]])
+    sym.check((x, edges), values=True)
     assert sym.repeat((x, edges), 2)[1].tolist() == [[0, 7, 8, 15], [1, 4, 9, 12]]
     with pytest.raises(ValueError, match="must index the 8 nodes"):
         sym.check((x, edges + 1), values=True)
+    with pytest.raises(ValueError, match="edge 1 joins samples 1 and 0"):
+        sym.check((x, edges - torch.tensor([[0, 0], [0, 1]])), values=True)
+
+
+def test_edges_between_ragged_samples_are_refused(plain):
+    sym = Symmetry(E(3), (Point(), Batch(), Edges()), Point())
+    x, batch = torch.zeros(5, 3), torch.tensor([0, 0, 0, 1, 1])
+    sym.check((x, batch, torch.tensor([[0, 3], [2, 4]])), values=True)
+    with pytest.raises(ValueError, match="edge 1 joins samples 0 and 1"):
+        sym.check((x, batch, torch.tensor([[0, 2], [2, 3]])), values=True)
+
+
+def test_padding_may_hold_anything(scene):
+    dirty = {name: x.masked_fill(~scene["mask"][..., None], torch.nan) for name, x in scene.items() if name != "mask"}
+    dirty["mask"] = scene["mask"]
+    MASKED.check(dirty, values=True)
+    assert torch.equal(MASKED.centroid(dirty), MASKED.centroid(scene))
+    g = MASKED.sample(scene)
+    for moved, clean in zip(MASKED.act(g, dirty).values(), MASKED.act(g, scene).values(), strict=True):
+        assert torch.equal(moved, clean)
+
+
+@pytest.mark.parametrize(
+    ("g", "message"),
+    [
+        ("g", "g must be a tensor of shape"),
+        (None, "g must be a tensor of shape"),
+        (torch.eye(3), r"g must be \(..., 4, 4\) for E\(3\); got shape \(3, 3\)"),
+        (torch.eye(4).expand(3, 4, 4), r"g must have batch axes \(\), or \(2,\) for 2 samples; got \(3,\)"),
+        (torch.eye(4).long(), "g must be a floating-point tensor"),
+        ((torch.eye(4),), "g must be a tensor of shape"),
+    ],
+)
+def test_elements_of_another_kind_or_batch_are_refused(plain, g, message):
+    sym = Symmetry(E(3), Point(), Point())
+    x = torch.zeros(2, 5, 3)
+    for act in (lambda: sym.act(g, x), lambda: sym.act_output(g, x, x)):
+        with pytest.raises((TypeError, ValueError), match=message):
+            act()
+
+
+def test_a_product_takes_one_element_per_factor(plain):
+    sym = Symmetry(E(3), Point(), Point()) * Symmetry(Symmetric(5), Nodes(-2), Nodes(-2))
+    x = torch.zeros(2, 5, 3)
+    with pytest.raises(TypeError, match="g must be a tuple of 2 elements"):
+        sym.act(torch.eye(4), x)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        sym * 3
 
 
 def test_outputs_that_do_not_fit_are_named(plain):

@@ -66,11 +66,13 @@ class BatchLayout:
 
     def points(self, action: Action, x: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors on the last axis of a value, `(rows, m, d)`, and which of them are real, `(rows, m)`."""
+        padded = self.mask is not None and self.level(action) != "sample"
+        present = torch.ones(x.shape[:-1], dtype=x.dtype, device=x.device)
+        if padded:
+            present = zero_padding(action, torch.ones_like(x), self.mask)[..., 0]
+            x = zero_padding(action, x, self.mask)
         flat = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
-        present = torch.ones(flat.shape[:2], dtype=x.dtype, device=x.device)
-        if self.mask is not None and self.level(action) != "sample":
-            present = zero_padding(action, torch.ones_like(x), self.mask)[..., 0].reshape(flat.shape[:2])
-        return flat, present
+        return flat, present.reshape(flat.shape[:2])
 
     def repeat(self, action: Action, x: Any, k: int) -> Any:
         """`k` copies of a value, copy-major; batch and node indices count on from copy to copy."""
@@ -218,7 +220,7 @@ def check_sizes(layout: BatchLayout, named: Sequence[tuple[str, Action, Any]]) -
 
 
 def check_values(layout: BatchLayout, named: Sequence[tuple[str, Action, Any]]) -> None:
-    """Refuse NaN, infinity, samples without nodes and batch indices out of order.
+    """Refuse NaN and infinity (padding aside), samples without nodes, indices out of order, edges between samples.
 
     Raises:
         ValueError: names the argument and the first bad sample.
@@ -240,6 +242,12 @@ def check_values(layout: BatchLayout, named: Sequence[tuple[str, Action, Any]]) 
             low, high = int(x.min()), int(x.max())
             if low < 0 or high >= layout.nodes:
                 raise ValueError(f"{name} must index the {layout.nodes} nodes of the batch; got {low} .. {high}")
+            sample = x // max(layout.nodes // layout.size, 1) if layout.batch is None else layout.batch[x]
+            if bool((sample[0] != sample[1]).any()):
+                edge = _first(sample[0] != sample[1])
+                raise ValueError(f"{name}: edge {edge} joins samples {int(sample[0, edge])} and {int(sample[1, edge])}")
+        if layout.mask is not None and not isinstance(action, Mask) and layout.level(action) != "sample":
+            x = zero_padding(action, x, layout.mask)
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
             row = _first(~torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else ~torch.isfinite(x))
             sample = layout.sample_of_row(action)

@@ -83,6 +83,8 @@ class Symmetry:
 
     def __mul__(self, other: "Symmetry") -> "Symmetry":
         """The product of two symmetries of the same function whose actions commute."""
+        if not isinstance(other, Symmetry):
+            return NotImplemented
         parts = (*self.factors, *other.factors)
         product = Symmetry(
             DirectProduct(*(part.group for part in parts)),
@@ -98,6 +100,9 @@ class Symmetry:
         Arguments:
             g: elements with batch axes `(B,)`, or `()` for the same element on all samples.
             inputs: the arguments, laid out as the actions say.
+
+        Raises:
+            TypeError, ValueError: type, shape or batch axes of `g` are not those of elements for these inputs.
         """
         inputs = as_inputs(inputs)
         return self._move(g, self._in, inputs, self.layout(inputs))
@@ -303,6 +308,9 @@ class Symmetry:
             raise ValueError(f"{name}: {problem}; got shape {tuple(x.shape)}")
 
     def _move(self, g: Element, slots: Slots, values: Tree, layout: BatchLayout) -> Tree:
+        batch = self.group.batch_shape(g)
+        if batch not in ((), (layout.size,)):
+            raise ValueError(f"g must have batch axes (), or ({layout.size},) for {layout.size} samples; got {batch}")
         mask = None if layout.mask is None else Mask()(self.group, g, layout.mask)
 
         def move(action: Action, x: Any) -> Any:

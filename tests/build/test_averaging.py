@@ -230,11 +230,21 @@ def test_bad_inputs_are_refused_at_the_door(plain):
         model(x, y=x)
     with pytest.raises(ValueError, match="frames are for 2 samples and the inputs have 4"):
         model(x, frames=model.frames(x[:2]))
+    with pytest.raises(TypeError, match="frames must be a FrameSet"):
+        model(x, frames=3)
+    with pytest.raises(ValueError, match="squares of its coordinates overflow"):
+        model(1e200 * x.double())
     named = FrameAveraging(nn.Identity(), symmetry(E(3), "p"))
     with pytest.raises(TypeError, match="both by position and by keyword"):
         named(x, x=x)
     with pytest.raises(ValueError, match="fields must name inputs"):
         PCAFrame(fields=("speed",))(Symmetry(E(3), Point(), Point()), (x,))
+    for wrong, message in (
+        ({"fields": "x"}, "fields must be a tuple of names"),
+        ({"weights": x}, "weights must be the name"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            PCAFrame(**wrong)(Symmetry(E(3), Point(), Point()), (x,))
     weighted = Symmetry(E(3), {"x": Point(), "m": Scalar()}, Point())
     with pytest.raises(ValueError, match="m must not be negative"):
         PCAFrame(weights="m")(weighted, {"x": x, "m": -torch.ones(4, 5, 1)})

@@ -175,11 +175,39 @@ def test_a_finite_group_is_averaged_whole(own):
     assert record.metrics["equivariance_verdict"] == "exact"
 
 
-def test_an_option_that_a_treatment_does_not_have_fails_with_what_it_has(own):
-    path = own(only("augmented").replace("'augmented'", '{ name = "augmented", options = { groop = "SO(3)" } }'))
-    record = run_study(find_study(str(path)), "desk", path.parent / "results").records[0]
-    assert record.status == "failed"
-    assert "unknown option 'groop' of the treatment, did you mean \"group\"?" in record.reason
+def refused(path, words):
+    """The study is refused, and nothing of a trial is there."""
+    with pytest.raises(ValueError) as error:
+        run_study(find_study(str(path)), "desk", path.parent / "results")
+    assert words in str(error.value)
+    assert not list((path.parent / "results").glob("*.html"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"augmented"', '{ name = "augmented", options = { groop = "SO(3)" } }',
+         "treatment augmented: unknown option 'groop' of the treatment, did you mean \"group\"?"),
+        ("their_model:build", "their_model:nothing", "[backbone] their_model:nothing cannot be made"),
+        ("their_model:build", "no_model:build", "there is no module 'no_model' on the path"),
+        ("hidden = 8", "width = 8", "unexpected keyword argument 'width'"),
+        ("hidden = 8", "hidden = -1", "[backbone] their_model:build cannot be made: RuntimeError"),
+        ('"E(3)"', '"SO(2)"', "x: the last axis must have the 2 coordinates of SO(2)"),
+        ('output = "point"', 'output = { y = "point" }', "output must be {y: Point}; got tensor"),
+    ],
+)  # fmt: skip
+def test_what_no_trial_could_run_with_is_refused_before_the_first(own, old, new, words):
+    assert old in STUDY
+    refused(own(STUDY.replace(old, new)), words)
+
+
+def test_a_network_that_does_not_take_the_inputs_is_refused_before_the_first_trial(own):
+    refused(own(arguments="x, v, a"), "[backbone] their_model:build does not fit [data]: TypeError")
+
+
+def test_a_network_that_does_not_give_the_targets_is_refused_before_the_first_trial(own):
+    text = STUDY.replace('output = "point"', 'output = "scalar"')
+    refused(own(text, y=np.zeros((60, 4, 2))), "output must have the shape of its target")
 
 
 @pytest.mark.parametrize(
@@ -192,9 +220,7 @@ def test_an_option_that_a_treatment_does_not_have_fails_with_what_it_has(own):
     ],
 )
 def test_data_that_do_not_fit_are_named(own, change, words):
-    path = own(**change)
-    result = run_study(find_study(str(path)), "desk", path.parent / "results")
-    assert words in result.records[0].reason
+    refused(own(**change), words)
 
 
 def test_inputs_are_matched_with_their_actions_by_name(own):
@@ -224,9 +250,7 @@ def test_a_missing_data_file_is_named_before_anything_runs(own):
 
 
 def test_a_pickle_in_an_npz_is_not_loaded(own):
-    path = own(x=np.array([print] * 60, dtype=object))
-    result = run_study(find_study(str(path)), "desk", path.parent / "results")
-    assert "cannot be read" in result.records[0].reason
+    refused(own(x=np.array([print] * 60, dtype=object)), "cannot be read")
 
 
 def test_tables_tensors_and_python_are_sources_too(own, tmp_path):

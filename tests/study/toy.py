@@ -1,6 +1,7 @@
 """A study whose trials leave a mark in a file when they begin and when they end, for tests that count and kill."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -53,6 +54,9 @@ class Marks(Study):
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which a suite run in the background has inherited ignored
     folder, log, count, seconds, workers = sys.argv[1:]
     result = run_study(Marks(Path(log), int(count), float(seconds)), "smoke", folder, workers=int(workers))
     sys.exit(0 if result.complete else 1)

@@ -81,7 +81,11 @@ class Group:
         raise NotImplementedError
 
     def batch_shape(self, g: Element) -> tuple[int, ...]:
-        """The leading axes of an element."""
+        """The leading axes of an element.
+
+        Raises:
+            TypeError, ValueError: its type or shape is not that of elements; whether it is one, `validate` says.
+        """
         raise NotImplementedError
 
     def linear(self, g: Element) -> Float[Tensor, "*batch n n"]:

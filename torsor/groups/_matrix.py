@@ -27,6 +27,7 @@ class GroupOfMatrices(Group):
         return torch.eye(self.matrix_dim, dtype=self._dtype(dtype), device=device).repeat(*batch, 1, 1)
 
     def batch_shape(self, g: Tensor) -> tuple[int, ...]:
+        check_matrices(g, self.matrix_dim, self)
         return tuple(g.shape[:-2])
 
     @full_precision

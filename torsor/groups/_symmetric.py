@@ -62,6 +62,7 @@ class Symmetric(FiniteGroup):
         return torch.arange(self.n, device=device).repeat(*batch, 1)
 
     def batch_shape(self, g: Tensor) -> tuple[int, ...]:
+        self._check(g)
         return tuple(g.shape[:-1])
 
     def compose(self, g: Tensor, h: Tensor) -> Tensor:

@@ -1,13 +1,16 @@
 """A study from a user's own file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torsor.study._comparison import Arm, Comparison, Plan
+from torsor.study._comparison import Arm, Comparison, Plan, as_called
 from torsor.study._file import StudyFile, read_study_file
 from torsor.study._imports import import_path, source_digest
+from torsor.study._protocol import SkippedError
+from torsor.study._treatment import known_treatments, objective_of
 from torsor.study._words import parse_symmetry
 
 if TYPE_CHECKING:
@@ -74,6 +77,27 @@ class OwnStudy(Comparison):
             decide_by=file.test.decide_by,
         )
 
+    def check(self, scale: str) -> None:
+        """Try data, network and treatments on two samples.
+
+        Raises:
+            ValueError: they cannot be made, or do not fit each other.
+        """
+        import torch
+
+        plan, name = self.plan(scale), self.file.backbone.build or self.file.backbone.name
+        dataset = self.dataset(plan.data)
+        with _refusing(f"[backbone] {name} cannot be made"):
+            net = self.backbone(plan.backbone, dataset).eval()
+        dataset = as_called(dataset, net)
+        with _refusing(f"[backbone] {name} does not fit [data]"), torch.no_grad():
+            objective_of(dataset)(net, dataset.train[torch.arange(min(2, len(dataset.train)))])
+        for arm in plan.arms:
+            with _refusing(f"treatment {arm.name}"), suppress(SkippedError):
+                known_treatments()[arm.treatment].build(
+                    lambda: self.backbone(plan.backbone, dataset), dataset, arm.options
+                )
+
     def dataset(self, data: Mapping[str, Any]) -> "Dataset":
         from torsor.study import _sources
 
@@ -95,6 +119,16 @@ class OwnStudy(Comparison):
         if not isinstance(net, nn.Module):
             raise TypeError(f"{self.file.backbone.build} must return a torch.nn.Module; got {type(net).__name__}")
         return net.to(getattr(torch, self.file.data.dtype))
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Whatever goes wrong inside is a fault of what the user gave, and said so."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{what}: {kind}{error}") from error
 
 
 def _arms(file: StudyFile, sizes: Sequence[int]) -> list[Arm]:

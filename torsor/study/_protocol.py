@@ -152,6 +152,13 @@ class Study(ABC):
             SkippedError: if the trial cannot run here.
         """
 
+    def check(self, scale: str) -> None:  # noqa: B027, as most studies have nothing to refuse
+        """Refuse what no trial could run with, before the first one starts. Default: nothing to refuse.
+
+        Raises:
+            ValueError: with what has to change.
+        """
+
     def workers(self, scale: str) -> int:
         """How many local processes its trials make good use of; 1 runs them in the process that asks."""
         return 1

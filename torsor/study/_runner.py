@@ -81,7 +81,7 @@ def run_study(
         command: how to run the study again, for the page.
 
     Raises:
-        ValueError: unknown scale or executor, workers below one, two trials that are the same.
+        ValueError: unknown scale or executor, workers below one, two trials that are the same, what the study refuses.
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}")
@@ -97,6 +97,8 @@ def run_study(
     store = Store(folder, warn=display.warn)
     if fresh:
         store.forget(trials)
+    if any(store.record(trial).status != "done" for trial in trials):
+        study.check(scale)
     with _executor(on, workers, len(trials)) as executor:
         _run_all(study, trials, store, executor, display)
     records = tuple(store.record(trial) for trial in trials)

@@ -113,6 +113,8 @@ class FrameAveraging(nn.Module):
         self.symmetry.check(inputs, values=self.check_values)
         if frames is None:
             frames = self.frame(self.symmetry, inputs)
+        elif not isinstance(frames, FrameSet):
+            raise TypeError(f"frames must be a FrameSet, as {type(self).__name__}.frames gives; got {frames!r}")
         elif len(frames) != self.symmetry.batch_size(inputs):
             raise ValueError(
                 f"frames are for {len(frames)} samples and the inputs have {self.symmetry.batch_size(inputs)}"

@@ -72,8 +72,10 @@ def read_clouds(
         weights: name of a `Scalar` input with one invariant, non-negative weight per point, such as masses.
 
     Raises:
-        ValueError: no such input, a name that is none, or weights that are negative or all zero.
+        TypeError: `fields` or `weights` is not made of names.
+        ValueError: no such input, or weights that are negative or all zero.
     """
+    _check_names(fields, weights)
     slots = dict(zip(symmetry.input_names, symmetry.slots(inputs), strict=True))
     layout = symmetry.layout(inputs)
     names = fields or _default_field(slots)
@@ -125,3 +127,11 @@ def _weight(slots: dict[str, tuple[Action, Tensor]], name: str) -> Tensor:
     if bool((weight < 0).any()):
         raise ValueError(f"{name} must not be negative where it serves as weights")
     return weight
+
+
+def _check_names(fields: object, weights: object) -> None:
+    """Refuse fields and weights of a frame that are not names of inputs."""
+    if fields is not None and not (isinstance(fields, tuple | list) and all(isinstance(f, str) for f in fields)):
+        raise TypeError(f"fields must be a tuple of names of inputs; got {fields!r}")
+    if weights is not None and not isinstance(weights, str):
+        raise TypeError(f"weights must be the name of the input that holds them; got {type(weights).__name__}")

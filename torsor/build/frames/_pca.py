@@ -95,10 +95,14 @@ class PCAFrame:
         values, axes = principal_axes(clouds)
         null_tol = null_tolerance(dtype) if self.null_tol is None else self.null_tol
         gap, rank = spectrum(values.detach(), null_tol, null_floor(clouds))
-        ambiguous = gap < self.gap_tol
+        overflow = ~values.detach().isfinite().all(-1)
+        ambiguous = (gap < self.gap_tol) | overflow
         if scale is not None:
             ambiguous = ambiguous | (scale.detach() <= 0)
         any_ambiguous = self.on_degenerate != "ignore" and bool(ambiguous.any())
+        if any_ambiguous and bool(overflow.any()):
+            row = int(overflow.nonzero()[0, 0])
+            raise ValueError(f"sample {row} has no principal axes: the squares of its coordinates overflow float64")
         if any_ambiguous and self.on_degenerate == "raise":
             rows = ambiguous.nonzero()[:, 0].tolist()
             raise RuntimeError(
