@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 import torch
@@ -66,9 +67,8 @@ class BatchLayout:
 
     def points(self, action: Action, x: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors on the last axis of a value, `(rows, m, d)`, and which of them are real, `(rows, m)`."""
-        padded = self.mask is not None and self.level(action) != "sample"
         present = torch.ones(x.shape[:-1], dtype=x.dtype, device=x.device)
-        if padded:
+        if self.mask is not None and self.level(action) != "sample":
             present = zero_padding(action, torch.ones_like(x), self.mask)[..., 0]
             x = zero_padding(action, x, self.mask)
         flat = x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
@@ -101,8 +101,23 @@ class BatchLayout:
         """A value of a dense batch moved by `k` elements per sample, copy-major: `move` of `repeat`."""
         if isinstance(action, Layout):
             return self.move(action, group, g, self.repeat(action, x, k))
-        elements = _tree.map(lambda e: e.reshape(k, len(e) // k, *e.shape[1:]), g)
-        return action.orbit(group, elements, x).flatten(0, 1)
+        return action.orbit(group, _unfolded(g, k), x).flatten(0, 1)
+
+    def orbit_sum(self, action: Action, group: Group, g: Any, weights: Tensor, y: Tensor) -> Tensor:
+        """`weighted_sum` of the values of a dense batch, `(k B, ...)`, after each is moved by an element of its own."""
+        return action.orbit_sum(group, _unfolded(g, weights.shape[1]), weights.mT, _unfolded(y, weights.shape[1]))
+
+    def weighted_sum(self, action: Action, weights: Tensor, z: Tensor) -> Tensor:
+        """The sum over the copies of a value that lie copy-major in `z`, with weights `(B, k)`."""
+        copies = _unfolded(z, weights.shape[1])
+        factor = self.spread(action, weights).mT.to(z.dtype)
+        return (copies * factor.reshape(*factor.shape, *(1,) * (copies.ndim - 2))).sum(0)
+
+    def copies(self, k: int) -> "BatchLayout":
+        """The layout of `k` copies of the batch, copy-major."""
+        roles = ((Mask(), self.mask), (Batch(), self.batch), (Edges(), self.edges))
+        repeated = [None if x is None else self.repeat(role, x, k) for role, x in roles]
+        return BatchLayout(k * self.size, None if self.nodes is None else k * self.nodes, *repeated)
 
     def _move_rows(self, rows_of: Action, action: Action, group: Group, g: Any, x: Tensor) -> Tensor:
         if isinstance(action, Nodes | Pairs):
@@ -248,12 +263,21 @@ def check_values(layout: BatchLayout, named: Sequence[tuple[str, Action, Any]]) 
                 raise ValueError(f"{name}: edge {edge} joins samples {int(sample[0, edge])} and {int(sample[1, edge])}")
         if layout.mask is not None and not isinstance(action, Mask) and layout.level(action) != "sample":
             x = zero_padding(action, x, layout.mask)
-        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+        if x.is_floating_point() and not _is_finite(x):
             row = _first(~torch.isfinite(x).flatten(1).all(1) if x.ndim > 1 else ~torch.isfinite(x))
             sample = layout.sample_of_row(action)
             raise ValueError(
                 f"{name} must be finite; sample {row if sample is None else int(sample[row])} holds NaN or infinity"
             )
+
+
+def _unfolded(g: Any, k: int) -> Any:
+    """`(k B, ...)`, copy-major, as `(k, B, ...)`."""
+    return _tree.map(lambda e: e.reshape(k, len(e) // k, *e.shape[1:]), g)
+
+
+def _is_finite(x: Tensor) -> bool:
+    return isfinite(float(x.detach().sum())) or bool(torch.isfinite(x).all())  # the sum is quick, and may overflow
 
 
 def _first(bad: Tensor) -> int:

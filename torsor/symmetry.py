@@ -197,19 +197,23 @@ class Symmetry:
             weights: for each sample and copy; they sum to 1 over the copies.
             inputs: the batch that was repeated.
         """
-        return self.project(self.weighted_sum(out, weights, inputs))
+        layout = self.layout(inputs)
+        return self.project(self._out.map(lambda a, y: layout.weighted_sum(a, weights, a.embed(y)), out))
 
-    def weighted_sum(self, out: Tree, weights: Float[Tensor, "b k"], inputs: Inputs) -> Tree:
-        """`average` before `project`: sums of `embed(out)`, which may be added up in parts."""
-        layout, k = self.layout(inputs), weights.shape[1]
+    def orbit_sum(self, g: Element, out: Tree, weights: Float[Tensor, "b k"], inputs: Inputs) -> Tree:
+        """`sum_k w_k g_k out_k` in the space of `embed`: sums that may be added up in parts and end with `project`.
 
-        def weighted(action: Action, y: Tensor) -> Tensor:
-            z = action.embed(y)
-            copies = z.reshape(k, len(z) // k, *z.shape[1:])
-            factor = layout.spread(action, weights).mT.to(copies.dtype)
-            return (copies * factor.reshape(*factor.shape, *(1,) * (copies.ndim - 2))).sum(0)
-
-        return self._out.map(weighted, out)
+        Arguments:
+            g: elements with batch axes `(k B,)`, as `orbit` takes them.
+            out: outputs for `orbit(inverse(g), inputs, k)`, copy-major.
+            weights: for each sample and copy.
+            inputs: the batch.
+        """
+        layout = self.layout(inputs)
+        if layout.batch is not None or layout.mask is not None:
+            moved = self._move(g, self._out, out, layout.copies(weights.shape[1]))
+            return self._out.map(lambda a, y: layout.weighted_sum(a, weights, a.embed(y)), moved)
+        return self._out.map(lambda a, y: layout.orbit_sum(a, self.group, g, weights, y), out)
 
     def project(self, embedded: Tree) -> Tree:
         """Outputs from the space of `embed`."""

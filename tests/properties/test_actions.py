@@ -80,6 +80,26 @@ def test_orbit_is_the_action_of_each_element(case: Case):
 
 
 @every_case
+def test_orbit_sum_is_the_weighted_sum_of_the_values_moved(case: Case):
+    x, g, _ = draw(case, (2, 3))
+    weights = torch.rand(2, 3, dtype=torch.float64)
+    summed = 0
+    for k in range(2):
+        one = case.action.embed(case.action(case.group, _tree.map(lambda e, k=k: e[k], g), x[k]))
+        summed = summed + weights[k].to(one.dtype).reshape(-1, *(1,) * (one.ndim - 1)) * one
+    assert relative(case.action.orbit_sum(case.group, g, weights, x), summed) < 1e-13
+
+
+@every_case
+def test_autocast_does_not_reach_what_is_moved(case: Case):
+    x, g, _ = draw(case, (3,), torch.float32)
+    moved, several = case.action(case.group, g, x), case.action.orbit(case.group, _tree.map(lambda e: e[None], g), x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(case.action(case.group, g, x), moved)
+        assert torch.equal(case.action.orbit(case.group, _tree.map(lambda e: e[None], g), x), several)
+
+
+@every_case
 def test_averages_in_the_embedding_commute_with_the_action(case: Case):
     x, g, _ = draw(case, (4,))
     embedded = case.action.embed(x)

@@ -1,5 +1,6 @@
 """The protocol of an action: what a group element does to a tensor."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torsor.groups import Group
+from torsor.groups._precision import without_autocast
 
 Element = Any
 """A group element with batch axes in front: a tensor, or a tuple of elements for a product group."""
@@ -35,6 +37,11 @@ class Action:
         """The value moved by `K` elements per sample: `(K, B, ...)` from elements `(K, B)` and a value `(B, ...)`."""
         copies = group.batch_shape(g)[0]
         return self(group, g, x.unsqueeze(0).expand(copies, *x.shape))
+
+    def orbit_sum(self, group: Group, g: Element, weights: Tensor, x: Tensor) -> Tensor:
+        """`sum_k w_k embed(g_k x_k)`, `(B, ...)`: from elements and weights `(K, B)` and values `(K, B, ...)`."""
+        z = self.embed(self(group, g, x))
+        return (z * over_middle_axes(weights, z, 0).to(z.dtype)).sum(0)
 
     def embed(self, x: Tensor) -> Tensor:
         """The value in the linear space in which values may be averaged and compared."""
@@ -85,6 +92,7 @@ def over_middle_axes(factor: Tensor, x: Tensor, tail: int) -> Tensor:
     return factor.reshape((*factor.shape[:batch], *middle, *factor.shape[batch:]))
 
 
+@without_autocast
 def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
     """`matrix @ x` on the last axis of `x`, over all axes between the batch axes and the last.
 
@@ -98,6 +106,7 @@ def apply_matrix(matrix: Tensor, x: Tensor) -> Tensor:
     return moved.reshape(*moved.shape[:batch], *x.shape[batch:-1], matrix.shape[-2])
 
 
+@without_autocast
 def apply_matrices(matrix: Tensor, x: Tensor, shift: Tensor | None = None) -> Tensor:
     """`matrix @ x + shift` on the last axis for `K` matrices per sample: `(K, B, i, j)` and `(B, ..., j)`.
 
@@ -115,3 +124,22 @@ def apply_matrices(matrix: Tensor, x: Tensor, shift: Tensor | None = None) -> Te
     else:
         moved = torch.baddbmm(shift.to(x.dtype).transpose(0, 1).reshape(b, 1, k * i), rows, wide)
     return moved.unflatten(-1, (k, i)).permute(2, 0, 1, 3).reshape(k, *x.shape[:-1], i)
+
+
+@without_autocast
+def sum_matrices(matrix: Tensor, weights: Tensor, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    """`sum_k w_k (matrix_k @ x_k + shift_k)` on the last axis: `(K, B, i, j)`, `(K, B)` and `(K, B, ..., j)`.
+
+    >>> import torch
+    >>> sum_matrices(torch.ones(8, 5, 2, 3), torch.ones(8, 5), torch.ones(8, 5, 7, 3)).shape
+    torch.Size([5, 7, 2])
+    """
+    k, b, i, j = matrix.shape
+    middle = x.shape[2:-1]
+    rows = x.reshape(k, b, math.prod(middle), j).permute(1, 2, 0, 3).reshape(b, math.prod(middle), k * j)
+    wide = (weights[..., None, None] * matrix).to(x.dtype).permute(1, 0, 3, 2).reshape(b, k * j, i)
+    if shift is None:
+        summed = torch.bmm(rows, wide)
+    else:
+        summed = torch.baddbmm((weights.unsqueeze(-1) * shift).sum(0).unsqueeze(1).to(x.dtype), rows, wide)
+    return summed.reshape(b, *middle, i)

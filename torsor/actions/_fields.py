@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor as Array
 
-from torsor.actions._action import Action, Element, apply_matrices, apply_matrix, over_middle_axes
+from torsor.actions._action import Action, Element, apply_matrices, apply_matrix, over_middle_axes, sum_matrices
 from torsor.actions._rep import Vector
 from torsor.groups import Group
+from torsor.groups._precision import without_autocast
 from torsor.groups.linalg import eigh
 
 
@@ -29,6 +30,9 @@ class Point(Action):
 
     def orbit(self, group: Group, g: Element, x: Array) -> Array:
         return apply_matrices(group.linear(g), x, group.translation(g))
+
+    def orbit_sum(self, group: Group, g: Element, weights: Array, x: Array) -> Array:
+        return sum_matrices(group.linear(g), weights, x, group.translation(g))
 
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         return last_axis_problem(group, shape)
@@ -130,6 +134,7 @@ class Line(Action):
         return 2
 
 
+@without_autocast
 def act_on_points(group: Group, g: Element, x: Array) -> Array:
     """Points `(*batch, ..., n)` moved by elements with batch axes `*batch`: `A x + t`.
 

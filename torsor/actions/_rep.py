@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
-from torsor.actions._action import Action, Element, apply_matrices
+from torsor.actions._action import Action, Element, apply_matrices, sum_matrices
 from torsor.groups import DirectProduct, Group, Subgroup, Symmetric
+from torsor.groups._precision import without_autocast
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +56,7 @@ class Rep(Action):
         """The tensor types in the sum, each with the positions that it takes on the axis."""
         return [((replace(self, per=None),), np.arange(self.dim(group)))]
 
+    @without_autocast
     def __call__(self, group: Group, g: Element, x: Tensor) -> Tensor:
         if problem := self.event_shape_problem(group, tuple(x.shape)):
             raise ValueError(f"x: {problem}; got shape {tuple(x.shape)}")
@@ -226,6 +228,11 @@ class Vector(Rep):
         if permutes(group):
             return super().orbit(group, g, x)
         return apply_matrices(self.matrix(group, g), x)
+
+    def orbit_sum(self, group: Group, g: Element, weights: Tensor, x: Tensor) -> Tensor:
+        if permutes(group):
+            return super().orbit_sum(group, g, weights, x)
+        return sum_matrices(self.matrix(group, g), weights, x)
 
     def _copies(self, group: Group) -> list[tuple[Factors, np.ndarray]]:
         return [((V,), np.arange(self.dim(group)))]

@@ -13,22 +13,31 @@ F = TypeVar("F", bound=Callable[..., Any])
 HALF = (torch.float16, torch.bfloat16)
 
 
+def without_autocast(function: F) -> F:
+    """Run `function` in the dtypes of its arguments, whatever autocast says."""
+
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        kind = next((a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), "cpu")
+        if not torch.is_autocast_enabled(kind):
+            return function(*args, **kwargs)
+        with torch.autocast(kind, enabled=False):
+            return function(*args, **kwargs)
+
+    return inner  # type: ignore[return-value]
+
+
 def full_precision(function: F) -> F:
     """Run `function` in float32 or wider, whatever autocast says; half-precision input gives half-precision results."""
+    inside = without_autocast(function)
 
     @functools.wraps(function)
     def inner(*args: Any, **kwargs: Any) -> Any:
         first = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
-        if first is None:
-            return function(*args, **kwargs)
-        if first.dtype in HALF:
-            wide = {name: _widen(a) for name, a in kwargs.items()}
-            return _narrow(inner(*[_widen(a) for a in args], **wide), first.dtype)
-        kind = first.device.type
-        if torch.is_autocast_enabled(kind):
-            with torch.autocast(kind, enabled=False):
-                return function(*args, **kwargs)
-        return function(*args, **kwargs)
+        if first is None or first.dtype not in HALF:
+            return inside(*args, **kwargs)
+        wide = {name: _widen(a) for name, a in kwargs.items()}
+        return _narrow(inside(*[_widen(a) for a in args], **wide), first.dtype)
 
     return inner  # type: ignore[return-value]
 

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from torsor import _tree
 from torsor._tree import Tree
+from torsor.actions import Element
 from torsor.build.frames._frameset import Frame, FrameLike, FrameSet
 from torsor.build.frames._pca import PCAFrame
 from torsor.build.frames._simple import AllElements, ProductFrame, ScaleFrame, SortFrame, TranslationFrame
@@ -138,16 +139,16 @@ class FrameAveraging(nn.Module):
 
     def _summed(self, inputs: Inputs, frames: FrameSet) -> Tree:
         """The weighted sum over some frames, in the space of `embed`."""
-        return self.symmetry.weighted_sum(self._restored(inputs, frames), frames.weights, inputs)
+        g, out = self._in_frames(inputs, frames)
+        return self.symmetry.orbit_sum(g, out, frames.weights, inputs)
 
-    def _restored(self, inputs: Inputs, frames: FrameSet) -> Tree:
-        """The outputs in all frames, moved back, copy-major."""
-        symmetry = self.symmetry
+    def _in_frames(self, inputs: Inputs, frames: FrameSet) -> tuple[Element, Tree]:
+        """The elements of all frames, and what the network makes of the inputs seen from them, copy-major."""
         g = frames.fold()
-        canonical = symmetry.orbit(symmetry.group.inverse(g), inputs, frames.weights.shape[1])
-        out = symmetry.call(self.net, canonical)
-        symmetry.check_output(out, canonical)
-        return symmetry.act_output(g, out, canonical)
+        canonical = self.symmetry.orbit(self.symmetry.group.inverse(g), inputs, frames.weights.shape[1])
+        out = self.symmetry.call(self.net, canonical)
+        self.symmetry.check_output(out, canonical)
+        return g, out
 
     def _reduced(self, inputs: Inputs, frames: FrameSet) -> Tree:
         k = frames.weights.shape[1]
@@ -161,7 +162,7 @@ class FrameAveraging(nn.Module):
             log_weights = frames.weights.mT.log().reshape(hidden.shape).to(copies.dtype)
             return (copies + log_weights).logsumexp(0)
 
-        return _tree.map(reduce, self._restored(inputs, frames))
+        return _tree.map(reduce, self._in_frames(inputs, frames)[1])  # outputs that do not move
 
     def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
         wanted = self.symmetry.inputs

@@ -74,9 +74,11 @@ def spectrum(
     """The smallest relative gap of eigenvalues that are not both zero, and how many are not zero."""
     largest = values[:, :1]
     positive = values > torch.maximum(null_tol * largest, floor.unsqueeze(1))
-    gaps = (values[:, :-1] - values[:, 1:]) / torch.where(largest > 0, largest, 1)
-    gaps = torch.where(positive[:, :-1], gaps, torch.inf)
-    return torch.cat([gaps, torch.full_like(largest, torch.inf)], 1).amin(1), positive.sum(1)
+    rank = positive.sum(1)
+    if values.shape[1] == 1:
+        return torch.full_like(floor, torch.inf), rank
+    gaps = -values.diff(dim=1) / largest.clamp(min=torch.finfo(values.dtype).tiny)
+    return gaps.masked_fill(~positive[:, :-1], torch.inf).amin(1), rank
 
 
 def null_floor(clouds: list[Cloud]) -> Float[Tensor, " b"]:

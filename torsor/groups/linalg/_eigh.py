@@ -37,7 +37,7 @@ def eigh(matrix: Float[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"]
     True
     """
     safe, ok = make_finite((matrix + matrix.mT) / 2)
-    values, vectors = _Eigh.apply(safe)
+    values, vectors = _Eigh.apply(safe) if torch.is_grad_enabled() else _Eigh.forward(safe)
     return nan_unless(ok, values), nan_unless(ok, vectors)
 
 
