@@ -115,10 +115,16 @@ def test_json_is_one_object_on_stdout_and_nothing_else(torsor, own):  # noqa: F8
 
 
 def test_a_study_with_a_failed_trial_exits_with_1(torsor, own):  # noqa: F811
-    path = own(y=None)
+    path = own(STUDY.replace("epochs = 3", "epochs = 3\nlr = 1e30"))
     code, _, err = torsor("study", path)
     assert code == 1
     assert "failed" in err
+
+
+def test_a_study_that_no_trial_could_run_with_exits_with_2(torsor, own):  # noqa: F811
+    code, _, err = torsor("study", own(y=None))
+    assert code == 2
+    assert "has no 'y'" in err
 
 
 def test_the_smoke_scale_of_the_default_study_runs_to_its_page(tmp_path):

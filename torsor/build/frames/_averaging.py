@@ -10,11 +10,31 @@ from torch.utils.checkpoint import checkpoint
 from torsor import _tree
 from torsor._tree import Tree
 from torsor.actions import Element
+from torsor.build.frames._affine import AffineFrame, linear_part
 from torsor.build.frames._frameset import Frame, FrameLike, FrameSet
+from torsor.build.frames._lorentz import LorentzFrame
 from torsor.build.frames._pca import PCAFrame
 from torsor.build.frames._simple import AllElements, ProductFrame, ScaleFrame, SortFrame, TranslationFrame
 from torsor.build.frames._stabilizer import average_over_stabilizer
-from torsor.groups import SE, SO, DirectProduct, E, Group, O, Scaling, Sim, Symmetric, Translation
+from torsor.build.frames._unitary import UnitaryFrame
+from torsor.groups import (
+    GL,
+    SE,
+    SO,
+    SU,
+    Affine,
+    DirectProduct,
+    E,
+    Group,
+    Lorentz,
+    O,
+    SAffine,
+    Scaling,
+    Sim,
+    Symmetric,
+    Translation,
+    U,
+)
 from torsor.symmetry import Inputs, Symmetry
 
 Reduce = Literal["mean", "max", "logsumexp"]
@@ -135,7 +155,9 @@ class FrameAveraging(nn.Module):
                 summed = self._summed(inputs, part)
             total = summed if total is None else _tree.map(torch.add, total, summed)
         assert total is not None
-        return self.symmetry.project(average_over_stabilizer(self.symmetry, frames, total, inputs))
+        return self.symmetry.project(
+            average_over_stabilizer(self.symmetry, frames, frames.settle(self.symmetry, total), inputs)
+        )
 
     def _summed(self, inputs: Inputs, frames: FrameSet) -> Tree:
         """The weighted sum over some frames, in the space of `embed`."""
@@ -195,8 +217,9 @@ def GroupAverage(net: Callable[..., Tree], symmetry: Symmetry, **options: Any) -
 def default_frame(group: Group) -> Frame:
     """The frame that `FrameAveraging` takes where none is named.
 
-    Principal axes with all signs for O, SO, E, SE and Sim, with `RobustFrame` for ambiguous samples in 2 and 3
-    dimensions; centroids for translations, RMS lengths for scalings, sorting for permutations, all elements of finite
+    Principal axes with all signs for O, SO, E, SE and Sim, whitened ones for GL, GLPlus, SL and affine groups, with the
+    axes of `RobustFrame` for ambiguous samples in 2 and 3 dimensions; tetrads for Lorentz groups, phased eigenvectors
+    for U and SU; centroids for translations, RMS lengths for scalings, sorting for permutations, all elements of finite
     groups; one after another for products.
 
     Raises:
@@ -206,6 +229,13 @@ def default_frame(group: Group) -> Frame:
         return ProductFrame(*(default_frame(factor) for factor in group.factors))
     if isinstance(group, O | SO | E | SE | Sim):
         return PCAFrame(on_degenerate="robust" if group.n in (2, 3) else "warn")
+    if isinstance(group, GL | Affine | SAffine):
+        linear_part(group)
+        return AffineFrame(on_degenerate="robust" if group.n in (2, 3) else "warn")
+    if isinstance(group, Lorentz):
+        return LorentzFrame()
+    if isinstance(group, U | SU):
+        return UnitaryFrame()
     if isinstance(group, Translation):
         return TranslationFrame()
     if isinstance(group, Scaling):
@@ -215,8 +245,8 @@ def default_frame(group: Group) -> Frame:
     if group.is_finite:
         return AllElements()
     raise TypeError(
-        f"no frame is known for {group}; O, SO, E, SE, Sim, Translation, Scaling, Symmetric, finite groups and products"
-        " of these have one"
+        f"no frame is known for {group}; O, SO, E, SE, Sim, GL, GLPlus, SL, Affine, SAffine, Lorentz, U, SU,"
+        " Translation, Scaling, Symmetric, finite groups and products of these have one"
     )
 
 

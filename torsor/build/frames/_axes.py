@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import torch
 from jaxtyping import Float, Int
@@ -115,3 +116,36 @@ def assemble(group: Group, linear: Tensor, centre: Tensor | None, scale: Tensor 
         linear = linear * torch.where(scale > 0, scale, 1)[:, None, None, None]
     shift = None if centre is None else centre.unsqueeze(1).expand(*linear.shape[:2], -1)
     return group.from_parts(linear, shift)  # type: ignore[attr-defined]
+
+
+def cholesky(moment: Float[Tensor, "b d d"]) -> Float[Tensor, "b d d"]:
+    """The lower triangular root of second moments.
+
+    Raises:
+        ValueError: a moment is singular; names the first sample and its rank.
+    """
+    root, failed = torch.linalg.cholesky_ex(moment)
+    smallest = root.detach().diagonal(dim1=-2, dim2=-1).square()
+    size = moment.detach().diagonal(dim1=-2, dim2=-1)
+    thin = (failed > 0) | (smallest <= 1e-13 * size).any(-1)
+    if bool(thin.any()):
+        row = int(thin.nonzero()[0, 0])
+        d = moment.shape[-1]
+        scale = size[row].clamp(min=torch.finfo(size.dtype).tiny).rsqrt()
+        rank = int(torch.linalg.matrix_rank(scale[:, None] * moment[row].detach() * scale, rtol=1e-12, hermitian=True))
+        raise ValueError(
+            f"sample {row}: the vectors span {min(rank, d - 1)} dimensions of {d}, and the frame needs all"
+        )
+    return root
+
+
+def tell_ambiguous(ambiguous: Tensor, gap: Tensor, policy: str, what: str) -> None:
+    """Warn of, or refuse, samples whose frames are undetermined."""
+    if policy == "ignore" or not bool(ambiguous.any()):
+        return
+    rows = ambiguous.nonzero()[:, 0].tolist()
+    if policy == "raise":
+        raise RuntimeError(f"samples {rows} have repeated eigenvalues (relative gaps {gap[ambiguous].tolist()})")
+    warnings.warn(
+        f"{len(rows)} of {len(gap)} samples have repeated eigenvalues: {what} are not exact there", stacklevel=3
+    )

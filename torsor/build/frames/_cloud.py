@@ -82,11 +82,7 @@ def read_clouds(
     weight = None if weights is None else _weight(slots, weights)
     clouds = []
     for name in names:
-        if name not in slots:
-            raise ValueError(f"fields must name inputs, of {', '.join(slots)}; got {name!r}")
-        action, x = slots[name]
-        if not (action.feels_translation or _is_vector(action)):
-            raise ValueError(f"{name} is a {type(action).__name__}: frames are computed from Point and Vector inputs")
+        action, x = _field(slots, name)
         points, present = layout.points(action, x)
         if weight is not None:
             present = present * weight.reshape(present.shape).to(present.dtype)
@@ -101,10 +97,25 @@ def read_clouds(
     return clouds
 
 
+def named_field(symmetry: Symmetry, inputs: Inputs, name: str | None) -> tuple[Action, Tensor]:
+    """A `Point` or `Vector` input by its name, the first one by default, with its action."""
+    slots = dict(zip(symmetry.input_names, symmetry.slots(inputs), strict=True))
+    return _field(slots, _default_field(slots)[0] if name is None else name)
+
+
 def floating_dtype(symmetry: Symmetry, inputs: Inputs) -> torch.dtype:
     """The dtype of the first floating-point input, which is that of the frames."""
     floating = [x.dtype for _, x in symmetry.slots(inputs) if isinstance(x, Tensor) and x.is_floating_point()]
     return floating[0] if floating else torch.get_default_dtype()
+
+
+def _field(slots: dict[str, tuple[Action, Tensor]], name: str) -> tuple[Action, Tensor]:
+    if name not in slots:
+        raise ValueError(f"fields must name inputs, of {', '.join(slots)}; got {name!r}")
+    action, x = slots[name]
+    if not (action.feels_translation or _is_vector(action)):
+        raise ValueError(f"{name} is a {type(action).__name__}: frames are computed from Point and Vector inputs")
+    return action, x
 
 
 def _is_vector(action: Action) -> bool:

@@ -90,6 +90,14 @@ class FrameSet:
         order = used.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(used.sum(1).max())]
         return replace(self, elements=_take(self.elements, order), weights=self.weights.gather(1, order))
 
+    def settle(self, symmetry: Symmetry, embedded: Any) -> Any:
+        """Averaged outputs, in the space of `embed`, averaged further over what the elements alone leave open."""
+        return embedded
+
+    def alone(self) -> "FrameSet":
+        """The frames without `settle`: samples that need it are ambiguous."""
+        return self
+
     def canonicalize(self, x: Float[Tensor, "b *n"], action: Action) -> Float[Tensor, "b k *n"]:
         """A value seen from each frame: `g^-1 x`."""
         copies = x.unsqueeze(1).expand(x.shape[0], self.weights.shape[1], *x.shape[1:])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from torsor.build.frames._axes import (
@@ -40,8 +41,9 @@ class PCAFrame:
 
     Arguments:
         signs: `"all"`; `"skew"`: each axis points to the side of positive third moment, one element instead of `2^d`
-            (both signs where the moment vanishes), discontinuous where it changes sign; `"none"`: the signs of the
-            eigensolver, which are not equivariant.
+            (both signs where the moment vanishes), discontinuous where it changes sign; `"soft"`: all of them, those on
+            the side of positive third moments with more weight, continuous; `"none"`: the signs of the eigensolver,
+            which are not equivariant.
         fields: names of the `Point` and `Vector` inputs whose second moments are added up, each divided by its trace;
             by default the first `Point`, else the first `Vector`. Velocities lift the degeneracy of small systems.
         weights: name of an input with one non-negative invariant weight per point, such as masses.
@@ -51,6 +53,7 @@ class PCAFrame:
         on_degenerate: for ambiguous samples: `"robust"` gives them the frames of `RobustFrame` (2-D and 3-D), exact;
             `"warn"` says how many; `"raise"` is a RuntimeError; `"sample"` turns the axes within each degenerate block
             at random, unbiased but inexact; `"ignore"`.
+        softness: with `"soft"` signs, the standardised third moment that shifts the odds of an axis by e^2.
         detach: no gradient through the frame. Forces are wrong then; direct regression only.
 
     The eigenvalue problem is solved in float64 whatever the dtype of the inputs.
@@ -64,18 +67,21 @@ class PCAFrame:
     (torch.Size([4, 8, 4, 4]), tensor([3, 3, 3, 3]))
     """
 
-    signs: Literal["all", "skew", "none"] = "all"
+    signs: Literal["all", "skew", "soft", "none"] = "all"
     fields: tuple[str, ...] | None = None
     weights: str | None = None
     gap_tol: float = 1e-4
     null_tol: float | None = None
     skew_tol: float = 1e-6
     on_degenerate: Policy = "warn"
+    softness: float = 0.1
     detach: bool = False
 
     def __post_init__(self) -> None:
-        if self.signs not in ("all", "skew", "none"):
-            raise ValueError(f'signs must be "all", "skew" or "none"; got {self.signs!r}')
+        if self.signs not in ("all", "skew", "soft", "none"):
+            raise ValueError(f'signs must be "all", "skew", "soft" or "none"; got {self.signs!r}')
+        if not self.softness > 0:
+            raise ValueError(f"softness must be positive; got {self.softness}")
         if self.on_degenerate not in ("warn", "raise", "robust", "sample", "ignore"):
             raise ValueError(
                 f'on_degenerate must be "warn", "raise", "robust", "sample" or "ignore"; got {self.on_degenerate!r}'
@@ -138,13 +144,22 @@ class PCAFrame:
         if self.signs == "all":
             return linear, torch.full_like(linear[..., 0, 0], 1 / len(patterns))
         seen = cloud.points @ cloud.layout.spread(cloud.action, axes)
-        third, second = cloud.mean(seen.detach() ** 3), cloud.mean(seen.detach().square())
-        skewness = third.abs() / torch.where(second > 0, second, 1) ** 1.5
-        free = skewness < self.skew_tol
+        skewness = standardised_third_moment(cloud, seen)
+        if self.signs == "soft":  # odds (1 + tanh(m/tau)) : (1 - tanh(m/tau)) on each axis
+            return linear, (patterns @ (skewness / self.softness).unsqueeze(-1)).squeeze(-1).softmax(-1)
+        skewness = skewness.detach()
+        free = skewness.abs() < self.skew_tol
         if proper:  # the determinant sets the sign of the least skewed axis
-            free = free | torch.nn.functional.one_hot(skewness.argmin(-1), axes.shape[-1]).bool()
-        allowed = (free.unsqueeze(1) | (patterns * third.unsqueeze(1) > 0)).all(-1)
+            free = free | torch.nn.functional.one_hot(skewness.abs().argmin(-1), axes.shape[-1]).bool()
+        allowed = (free.unsqueeze(1) | (patterns * skewness.unsqueeze(1) > 0)).all(-1)
         return linear, allowed / allowed.sum(1, keepdim=True).to(linear.dtype)
+
+
+def standardised_third_moment(cloud: Cloud, seen: Tensor) -> Float[Tensor, "b d"]:
+    """The third moment of each coordinate over the 3/2 power of its second; 0 where it does not vary."""
+    third, second = cloud.mean(seen**3), cloud.mean(seen.square())
+    varies = second > cloud.floor.unsqueeze(-1)
+    return torch.where(varies, third, 0) / torch.where(varies, second, 1) ** 1.5
 
 
 def turned_within_blocks(values: Tensor, axes: Tensor, gap_tol: float, rank: Tensor) -> Tensor:
@@ -166,5 +181,6 @@ def with_robust(
     robust, robust_weights = with_signs(
         *robust_axes(*cloud.padded(), cloud.floor, delta=0.1, null_tol=null_tol), proper
     )
+    robust = torch.where(robust_weights[..., None, None] > 0, robust, linear[:, :1])  # padding must be invertible too
     keep = (~ambiguous).to(weights.dtype).unsqueeze(1)
     return torch.cat([linear, robust], 1), torch.cat([weights * keep, robust_weights * (1 - keep)], 1)

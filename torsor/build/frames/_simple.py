@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from torsor import _tree
@@ -11,11 +10,9 @@ from torsor.actions import Edges, Nodes, Pairs
 from torsor.build.frames._axes import rms
 from torsor.build.frames._cloud import floating_dtype, read_clouds
 from torsor.build.frames._frameset import Frame, FrameSet, plain_frames
+from torsor.build.frames._order_keys import feature_classes, lexicographic
 from torsor.groups import Scaling, Symmetric, Translation
 from torsor.symmetry import Inputs, Symmetry
-
-TIE = 1e3
-"""Features that differ by fewer units of rounding than this are equal to `SortFrame`."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +116,11 @@ class SortFrame:
         if not columns:
             raise ValueError("SortFrame needs an input that acts as Nodes")
         dtype = floating_dtype(symmetry, inputs)
-        keys = torch.cat([_classes(column.detach()) for column in columns], -1)
+        keys = torch.cat([feature_classes(column.detach()) for column in columns], -1)
         if layout.mask is not None:
             keys = torch.cat([(~layout.mask).unsqueeze(-1).double(), keys], -1)
-        order = torch.arange(group.n, device=keys.device).expand(layout.size, group.n)
-        for column in reversed(keys.unbind(-1)):
-            order = order.gather(1, column.gather(1, order).argsort(dim=1, stable=True))
-        ranked = keys.gather(1, order.unsqueeze(-1).expand(*order.shape, keys.shape[-1]))
-        tied = (ranked[:, 1:] == ranked[:, :-1]).all(-1).any(1)
+        order, classes = lexicographic(keys)
+        tied = (classes[:, 1:] == classes[:, :-1]).any(1)
         if not any(isinstance(action, Pairs | Edges) for action, _ in slots):
             tied = torch.zeros_like(tied)
         weights = torch.ones(layout.size, 1, dtype=dtype, device=keys.device)
@@ -160,7 +154,7 @@ class ProductFrame:
             raise ValueError(f"ProductFrame has {len(self.frames)} frames and the symmetry {len(parts)} factors")
         # frames of space do not depend on the order of the nodes, which they make known: permutations come last
         turns = sorted(range(len(parts)), key=lambda i: isinstance(parts[i].group, Symmetric))
-        found = self.frames[turns[0]](parts[turns[0]], inputs)
+        found = self.frames[turns[0]](parts[turns[0]], inputs).alone()
         chosen = {turns[0]: found.elements}
         weights, gap, rank, ambiguous = found.weights, found.gap, found.rank, found.ambiguous
         for i in turns[1:]:
@@ -169,7 +163,7 @@ class ProductFrame:
             for j, elements in chosen.items():
                 folded = elements.transpose(0, 1).flatten(0, 1)
                 canonical = parts[j].act(parts[j].group.inverse(folded), canonical)
-            then = self.frames[i](parts[i], canonical)
+            then = self.frames[i](parts[i], canonical).alone()
             new = then.weights.shape[1]
             chosen = {j: elements.repeat_interleave(new, 1) for j, elements in chosen.items()}
             chosen[i] = _per_sample(then.elements, b).flatten(1, 2)
@@ -177,16 +171,6 @@ class ProductFrame:
             gap = torch.minimum(gap, _per_sample(then.gap, b).amin(1))
             ambiguous = ambiguous | _per_sample(then.ambiguous, b).any(1)
         return FrameSet(symmetry.group, tuple(chosen[i] for i in range(len(parts))), weights, gap, rank, ambiguous)
-
-
-def _classes(columns: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-    """Features as ranks of classes: a new class begins where the gap to the next smaller value exceeds rounding."""
-    if not columns.is_floating_point() or not columns.numel():
-        return columns.double()
-    ordered, order = columns.double().sort(dim=1)
-    tolerance = TIE * torch.finfo(columns.dtype).eps * columns.abs().amax((1, 2), keepdim=True).double()
-    ranks = (ordered.diff(dim=1, prepend=ordered[:, :1]) > tolerance).cumsum(1)
-    return torch.empty_like(ordered).scatter(1, order, ranks.double())
 
 
 def _per_sample(folded: Tensor, b: int) -> Tensor:

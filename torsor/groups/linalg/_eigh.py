@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from torsor.groups._precision import full_precision
@@ -15,16 +15,17 @@ DEGENERATE = 1e-9  # relative gap up to which two eigenvalues count as one in th
 
 
 @full_precision
-def eigh(matrix: Float[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch m m"]]:
-    """Eigenvalues (ascending) and eigenvectors of symmetric matrices, with finite gradients at repeated eigenvalues.
+def eigh(matrix: Inexact[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"], Inexact[Tensor, "*batch m m"]]:
+    """Eigenvalues (ascending) and eigenvectors of Hermitian matrices, with finite gradients at repeated eigenvalues.
 
     The backward uses 1/(l_j - l_i), replaced by 0 where |l_i - l_j| <= 1e-9 max|l|. That is exact where eigenvalues are
     simple, to every order, and at repeated ones for the first derivative of projectors on whole eigenspaces and of
     symmetric functions of the eigenvalues. For f(A) = V f(l) V^T take `spectral_function`: it is exact everywhere. Only
-    the symmetric part of `matrix` is looked at. Choose float64 before the call where the eigenvectors matter.
+    the Hermitian part of `matrix` is looked at; gradients of complex eigenvectors are right for functions that do not
+    depend on their phases. Choose float64 before the call where the eigenvectors matter.
 
     Arguments:
-        matrix: symmetric matrices (*batch, m, m). Those that are not finite give NaN.
+        matrix: symmetric or Hermitian matrices (*batch, m, m). Those that are not finite give NaN.
 
     Returns:
         (eigenvalues (*batch, m), eigenvectors (*batch, m, m) in columns).
@@ -36,7 +37,7 @@ def eigh(matrix: Float[Tensor, "*batch m m"]) -> tuple[Float[Tensor, "*batch m"]
     >>> bool(C.grad.isfinite().all())
     True
     """
-    safe, ok = make_finite((matrix + matrix.mT) / 2)
+    safe, ok = make_finite((matrix + matrix.mH) / 2)
     values, vectors = _Eigh.apply(safe) if torch.is_grad_enabled() else _Eigh.forward(safe)
     return nan_unless(ok, values), nan_unless(ok, vectors)
 
@@ -61,6 +62,6 @@ class _Eigh(torch.autograd.Function):
         gaps = values[..., None, :] - values[..., :, None]
         close = gaps.abs() <= DEGENERATE * values.abs().amax(-1)[..., None, None] if values.numel() else gaps == 0
         quotient = torch.where(close, 0, 1 / torch.where(close, 1, gaps))
-        inner = quotient * (vectors.mT @ grad_vectors) + torch.diag_embed(grad_values)
-        grad = vectors @ inner @ vectors.mT
-        return (grad + grad.mT) / 2
+        inner = quotient * (vectors.mH @ grad_vectors) + torch.diag_embed(grad_values)
+        grad = vectors @ inner @ vectors.mH
+        return (grad + grad.mH) / 2
