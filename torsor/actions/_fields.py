@@ -109,7 +109,7 @@ class Line(Action):
     """A direction without a sense, such as the normal of a surface: `y` and `-y` are the same value.
 
     Moved as a vector; averaged and compared through the projector `y y^T / |y|^2`, of which `project` returns the
-    leading eigenvector. Its sign is arbitrary. A zero vector has the zero projector.
+    leading eigenvector. Its sign is arbitrary. A zero vector, such as padding, has the zero projector.
     """
 
     def __call__(self, group: Group, g: Element, x: Array) -> Array:
@@ -120,7 +120,8 @@ class Line(Action):
         return x.unsqueeze(-1) * (x / torch.where(square > 0, square, 1)).unsqueeze(-2)
 
     def project(self, z: Array) -> Array:
-        return eigh((z + z.mT) / 2)[1][..., -1]
+        axis = eigh((z + z.mT) / 2)[1][..., -1]
+        return torch.where((z == 0).all(-1).all(-1, keepdim=True), 0, axis)
 
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         return last_axis_problem(group, shape)

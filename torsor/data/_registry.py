@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torsor.data import _pedestrians
+from torsor.data import _normals, _pedestrians
 from torsor.data._cache import cache_folder
 from torsor.data._digits import digits
 from torsor.data._nbody import cached_files, nbody
+from torsor.data._normals import ABCMeshes, abc_folder, normals
 from torsor.data._pedestrians import eth_ucy_folder, pedestrians
 from torsor.data._samples import Dataset
 
@@ -62,7 +63,7 @@ def sources() -> dict[str, Source]:
 
     >>> from torsor import data
     >>> list(data.sources())
-    ['nbody', 'nbody-clean', 'digits', 'pedestrians']
+    ['nbody', 'nbody-clean', 'digits', 'normals', 'abc', 'pedestrians']
     """
     particles = "positions, velocities (B, 5, 3), charges (B, 5, 1) -> positions (B, 5, 3)"
     entries = (
@@ -99,6 +100,30 @@ def sources() -> dict[str, Source]:
             "Alpaydin, Kaynak 1998 (doi 10.24432/C50P49), in scikit-learn",
             "comes with scikit-learn",
             digits,
+        ),
+        Source(
+            "normals",
+            "points on generated solids, of ten families, and the normal of the surface at each",
+            "points (B, 256, 3) -> lines (B, 256, 3)",
+            "the root mean square radius of a cloud",
+            "none needed: generated",
+            "generated",
+            "made on first use, in a second",
+            normals,
+            cache_folder,
+            _normals.cached_files(),
+        ),
+        Source(
+            "abc",
+            "points on CAD models, and the normal of the surface at each",
+            "points (B, 512, 3) -> lines (B, 512, 3)",
+            "the root mean square radius of a cloud",
+            "that of the single models",
+            "Koch et al. 2019 (arXiv 1812.06216)",
+            _normals.HOW_TO_GET_ABC,
+            ABCMeshes,
+            abc_folder,
+            _normals.ABC_FILES,
         ),
         Source(
             "pedestrians",
