@@ -6,6 +6,7 @@ from torsor.audit._curve import Curve
 from torsor.audit._equivariance import equivariance
 from torsor.audit._equivariance_report import EquivarianceReport
 from torsor.audit._float64 import Float64Rerun
+from torsor.audit._frame_report import FrameReport, frame_report
 from torsor.audit._measure import OutputError, PartError
 from torsor.audit._report import Report
 from torsor.audit._worst import WorstCase
@@ -17,6 +18,7 @@ __all__ = [
     "Curve",
     "EquivarianceReport",
     "Float64Rerun",
+    "FrameReport",
     "Jump",
     "OutputError",
     "PartError",
@@ -25,4 +27,5 @@ __all__ = [
     "certificate",
     "clopper_pearson",
     "equivariance",
+    "frame_report",
 ]
