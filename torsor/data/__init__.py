@@ -3,6 +3,7 @@
 from torsor.data._charges import resolve_charges, simulate_charges
 from torsor.data._digits import digits
 from torsor.data._graphs import connected_graphs, graph8c, read_graph6
+from torsor.data._graphs import connected_graphs, graph8c, read_graph6
 from torsor.data._nbody import nbody, restart_floor
 from torsor.data._normals import ABCMeshes, normals
 from torsor.data._pedestrians import Tracks, pedestrians, read_eth_ucy, windows
@@ -16,12 +17,15 @@ __all__ = [
     "Source",
     "Tracks",
     "connected_graphs",
+    "connected_graphs",
     "digits",
+    "graph8c",
     "graph8c",
     "nbody",
     "normals",
     "pedestrians",
     "read_eth_ucy",
+    "read_graph6",
     "read_graph6",
     "resolve_charges",
     "restart_floor",

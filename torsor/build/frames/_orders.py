@@ -46,9 +46,10 @@ class LaplacianOrder:
     >>> from torsor import Pairs, Scalar, Symmetric, Symmetry
     >>> star = torch.zeros(1, 4, 4)
     >>> star[0, 2, [0, 1, 3]] = star[0, [0, 1, 3], 2] = 1
-    >>> frames = LaplacianOrder()(Symmetry(Symmetric(4), {"adjacency": Pairs()}, Scalar(per="sample")), {"adjacency": star})
+    >>> symmetry = Symmetry(Symmetric(4), {"adjacency": Pairs()}, Scalar(per="sample"))
+    >>> frames = LaplacianOrder()(symmetry, {"adjacency": star})
     >>> frames.order, frames.enumerate(6).elements.shape, bool(frames.ambiguous)
-    (tensor([[0, 1, 3, 2]]), torch.Size([1, 6, 4]), True)
+    (tensor([[2, 0, 1, 3]]), torch.Size([1, 6, 4]), True)
     """
 
     tol: float = 1e-6
