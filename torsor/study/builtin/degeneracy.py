@@ -87,17 +87,17 @@ class Degeneracy(Study):
                 "Equivariance error on the way through a cube",
                 "Principal axes lose exactness at the cube alone (s = 0); robust frames lose it nowhere.",
                 along,
-                {"xaxis": {"title": "s: cube + s noise"}, "yaxis": {"type": "log", "title": "largest relative error"}},
+                {
+                    "xaxis": {"title": {"text": "s: cube + s noise"}},
+                    "yaxis": _log("largest relative error") | {"dtick": 3},
+                },
             ),
             Figure(
                 "Jumps at the cube",
                 "The change between two neighbours of the cube over their distance: constant where the average is"
                 " continuous, growing without bound where it jumps.",
                 steep,
-                {
-                    "xaxis": {"type": "log", "title": "distance from the cube"},
-                    "yaxis": {"type": "log", "title": "change over distance"},
-                },
+                {"xaxis": _log("distance from the cube"), "yaxis": _log("change over distance")},
             ),
         ]
 
@@ -141,6 +141,10 @@ class Degeneracy(Study):
 
 
 study = Degeneracy()
+
+
+def _log(title: str) -> dict[str, Any]:
+    return {"type": "log", "exponentformat": "power", "dtick": 1, "title": {"text": title}}
 
 
 def _model(frame: str) -> "FrameAveraging":
