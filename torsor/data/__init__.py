@@ -3,7 +3,8 @@
 from torsor.data._charges import resolve_charges, simulate_charges
 from torsor.data._digits import digits
 from torsor.data._graphs import connected_graphs, graph8c, read_graph6
-from torsor.data._graphs import connected_graphs, graph8c, read_graph6
+from torsor.data._graphs_exp import exp_graphs
+from torsor.data._graphs_regular import sr25, strongly_regular_25
 from torsor.data._nbody import nbody, restart_floor
 from torsor.data._normals import ABCMeshes, normals
 from torsor.data._pedestrians import Tracks, pedestrians, read_eth_ucy, windows
@@ -17,19 +18,19 @@ __all__ = [
     "Source",
     "Tracks",
     "connected_graphs",
-    "connected_graphs",
     "digits",
-    "graph8c",
+    "exp_graphs",
     "graph8c",
     "nbody",
     "normals",
     "pedestrians",
     "read_eth_ucy",
     "read_graph6",
-    "read_graph6",
     "resolve_charges",
     "restart_floor",
     "simulate_charges",
     "sources",
+    "sr25",
+    "strongly_regular_25",
     "windows",
 ]

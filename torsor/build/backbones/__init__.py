@@ -3,8 +3,9 @@
 from torsor.build.backbones._cnn import SmallCNN
 from torsor.build.backbones._dgcnn import DGCNN
 from torsor.build.backbones._for_dataset import NAMES, for_dataset
+from torsor.build.backbones._gin import GIN
 from torsor.build.backbones._message_passing import MessagePassing
 from torsor.build.backbones._mlp import MLP, Flattened
 from torsor.build.backbones._point_net import PointNet
 
-__all__ = ["DGCNN", "MLP", "NAMES", "Flattened", "MessagePassing", "PointNet", "SmallCNN", "for_dataset"]
+__all__ = ["DGCNN", "GIN", "MLP", "NAMES", "Flattened", "MessagePassing", "PointNet", "SmallCNN", "for_dataset"]
