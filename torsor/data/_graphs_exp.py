@@ -188,7 +188,7 @@ def _new_pair(nodes: int, random: np.random.Generator, seen: set[tuple[str, int]
         shared = planar_formula(nodes, random)
         types, edges = shared.graph()
         graph = nx.Graph(edges)
-        nx.set_node_attributes(graph, dict(enumerate(types.tolist())), "type")
+        graph.add_nodes_from((node, {"type": kind}) for node, kind in enumerate(types.tolist()))
         print_of = nx.weisfeiler_lehman_graph_hash(graph, node_attr="type", iterations=4)
         pair = print_of, _CORES[random.integers(len(_CORES))]
         if pair not in seen:

@@ -56,7 +56,7 @@ def sr25(*, dtype: torch.dtype | None = None) -> Dataset:
 
 
 def strongly_regular_25() -> Float[Tensor, "15 25 25"]:
-    """All 15 strongly regular graphs on 25 nodes where nodes have 12 neighbours, adjacent ones 5 and others 6 in common.
+    """The 15 strongly regular graphs on 25 nodes: 12 neighbours each, 5 in common if adjacent and 6 if not.
 
     No two can be told apart by the three-dimensional Weisfeiler-Leman test, and all keys of their Laplacians are equal.
 

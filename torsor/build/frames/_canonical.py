@@ -16,7 +16,7 @@ Backend = Literal["auto", "igraph", "pynauty", "python"]
 Edges = Sequence[tuple[int, int]]
 Permutation = Sequence[int]
 
-BACKENDS = ("auto", "igraph", "pynauty", "python")
+BACKENDS: tuple[Backend, ...] = ("auto", "igraph", "pynauty", "python")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def resolve(backend: Backend) -> Backend:
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")
     if backend == "auto":
-        return next((name for name in ("igraph", "pynauty") if find_spec(name)), "python")
+        return "igraph" if find_spec("igraph") else "pynauty" if find_spec("pynauty") else "python"
     if backend != "python" and not find_spec(backend):
         raise ImportError(f'backend {backend!r} needs the package {backend}: pip install "torsor[graphs]"')
     return backend
@@ -145,20 +145,20 @@ def _igraph_gives_nodes() -> bool:
 
 
 def _pynauty_order(edges: Edges, colours: Sequence[int]) -> Permutation:
-    import pynauty
+    import pynauty  # type: ignore[import-not-found]
 
     return pynauty.canon_label(_pynauty(edges, colours))
 
 
 def _pynauty_group(edges: Edges, colours: Sequence[int]) -> tuple[list[Permutation], int]:
-    import pynauty
+    import pynauty  # type: ignore[import-not-found]
 
     generators, mantissa, exponent, _, _ = pynauty.autgrp(_pynauty(edges, colours))
     return generators, round(mantissa * 10**exponent)
 
 
 def _pynauty(edges: Edges, colours: Sequence[int]) -> Any:
-    import pynauty
+    import pynauty  # type: ignore[import-not-found]
 
     neighbours: dict[int, list[int]] = {}
     for u, v in edges:

@@ -4,15 +4,15 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-TIE = 1e3
-"""Features that differ by fewer units of rounding than this are equal."""
+TIE = 0.75
+"""Features that differ by less than eps to this power, relative to the largest, are tied: 6e-6 in float32."""
 
 
 def feature_classes(columns: Shaped[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
     """Features as ranks of classes: a new class begins where the gap to the next smaller value exceeds rounding."""
     if not columns.is_floating_point() or not columns.numel():
         return columns.double()
-    tolerance = TIE * torch.finfo(columns.dtype).eps * columns.abs().amax((1, 2), keepdim=True).double()
+    tolerance = torch.finfo(columns.dtype).eps ** TIE * columns.abs().amax((1, 2), keepdim=True).double()
     return gap_classes(columns.double(), tolerance)
 
 
@@ -36,10 +36,15 @@ def laplacian_classes(adjacency: Float[Tensor, "b n n"], tol: float) -> Float[Te
     return gap_classes(squares.sqrt(), tol)
 
 
-def lexicographic(keys: Float[Tensor, "b n c"]) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
-    """The order that sorts the rows of keys, and the number of the class of equal rows at each place of it."""
+def lexicographic(
+    keys: Float[Tensor, "b n c"], start: Int[Tensor, "b n"] | None = None
+) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
+    """The order that sorts the rows of keys, and the number of the class of equal rows at each place of it.
+
+    Equal rows keep the order in which they stand at the start.
+    """
     b, n = keys.shape[:2]
-    order = torch.arange(n, device=keys.device).expand(b, n)
+    order = torch.arange(n, device=keys.device).expand(b, n) if start is None else start
     for column in reversed(keys.unbind(-1)):
         order = order.gather(1, column.gather(1, order).argsort(dim=1, stable=True))
     ranked = keys.gather(1, order.unsqueeze(-1).expand(*order.shape, keys.shape[-1]))
