@@ -329,3 +329,25 @@ def test_vmap_and_empty_batches(name, n):
 
 def _tuple(x):
     return x if isinstance(x, tuple) else (x,)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # torch's own, on the first use of jvp
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_eigh_has_forward_derivatives_and_takes_hermitian_matrices(dtype):
+    A = torch.randn(4, 3, 3, dtype=dtype)
+    A = A + A.mH
+    values, vectors = linalg.eigh(A)
+    assert (vectors @ (values.unsqueeze(-1) * vectors.mH) - A).abs().max() < 1e-13
+    tangent = torch.randn(4, 3, 3, dtype=dtype)
+    tangent = tangent + tangent.mH
+
+    def projector(A):
+        v = linalg.eigh(A)[1][..., -1:]
+        return v @ v.mH
+
+    _, along = torch.func.jvp(projector, (A,), (tangent,))
+    difference = (projector(A + 1e-6 * tangent) - projector(A - 1e-6 * tangent)) / 2e-6
+    assert (along - difference).abs().max() < 1e-6
+    A.requires_grad_()
+    weights = torch.randn(3, 3, dtype=dtype)
+    assert torch.autograd.gradcheck(lambda A: (projector((A + A.mH) / 2) * weights).sum().real, (A,))

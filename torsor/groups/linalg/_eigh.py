@@ -53,15 +53,26 @@ class _Eigh(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(*output)
+        ctx.save_for_forward(*output)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
+        values, vectors = ctx.saved_tensors
+        inner = vectors.mH @ tangent @ vectors
+        return inner.diagonal(dim1=-2, dim2=-1).real, vectors @ (_quotient(values) * inner)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         # Differentiable ops on the saved outputs: autograd finds the double backward.
         values, vectors = ctx.saved_tensors
         grad_values, grad_vectors = grads
-        gaps = values[..., None, :] - values[..., :, None]
-        close = gaps.abs() <= DEGENERATE * values.abs().amax(-1)[..., None, None] if values.numel() else gaps == 0
-        quotient = torch.where(close, 0, 1 / torch.where(close, 1, gaps))
-        inner = quotient * (vectors.mH @ grad_vectors) + torch.diag_embed(grad_values)
+        inner = _quotient(values) * (vectors.mH @ grad_vectors) + torch.diag_embed(grad_values)
         grad = vectors @ inner @ vectors.mH
         return (grad + grad.mH) / 2
+
+
+def _quotient(values: Tensor) -> Tensor:
+    """1/(l_j - l_i), 0 where the two count as one."""
+    gaps = values[..., None, :] - values[..., :, None]
+    close = gaps.abs() <= DEGENERATE * values.abs().amax(-1)[..., None, None] if values.numel() else gaps == 0
+    return torch.where(close, 0, 1 / torch.where(close, 1, gaps))
