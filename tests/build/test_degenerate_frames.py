@@ -142,3 +142,14 @@ def test_haar_sampling_within_blocks_is_unbiased():
     trace = R.diagonal(dim1=-2, dim2=-1).sum(-1)
     assert trace.mean().abs() < 0.06  # Haar on SO(3): E tr = 0, E tr^2 = 1
     assert (trace.square().mean() - 1).abs() < 0.08
+
+
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float64, 1e-12), (torch.float32, 2e-5)], ids=str)
+@torch.no_grad()
+def test_a_line_far_from_the_origin_has_rank_one(dtype, bar):
+    t = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    direction = SO(3).sample(50, dtype=torch.float64)[:, :1]
+    x = (t * direction + 10 * torch.randn(50, 1, 3, dtype=torch.float64)).to(dtype)
+    sym = symmetry(E(3), "p")
+    model = FrameAveraging(Backbone("p").to(dtype), sym, PCAFrame(on_degenerate="raise"))
+    assert model.frames(x=x).rank.tolist() == [1] * 50

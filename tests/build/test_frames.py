@@ -26,6 +26,7 @@ from torsor import (
     Mask,
     Nodes,
     O,
+    Pairs,
     Point,
     PseudoScalar,
     PseudoVector,
@@ -40,7 +41,7 @@ from torsor import (
     _tree,
 )
 from torsor.build import FrameAveraging, GroupAverage
-from torsor.build.frames import PCAFrame, ProductFrame, RobustFrame, SortFrame
+from torsor.build.frames import PCAFrame, ProductFrame, RobustFrame, SortFrame, default_frame
 
 
 @pytest.mark.parametrize("group", [E(3), SE(3), E(2), SE(2)], ids=str)
@@ -277,3 +278,60 @@ def test_the_group_average_of_images_is_invariant_under_quarter_turns():
         torch.testing.assert_close(model(x.rot90(k, (-2, -1))), model(x), rtol=0, atol=1e-12)
     expected = torch.stack([net(x.rot90(k, (-2, -1))) for k in range(4)]).mean(0)
     torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("n", [6, 3000])
+def test_sorting_is_exact_in_low_precision_and_for_many_nodes(dtype, n):
+    sym = Symmetry(Symmetric(n), Nodes(-2), Nodes(-2))
+    x = torch.rand(3, n, 1).to(dtype)
+    moved = sym.act(sym.sample((x,)), (x,))[0]
+    first, second = (sym.act(sym.group.inverse(SortFrame()(sym, y).elements[:, 0]), (y,))[0] for y in (x, moved))
+    assert torch.equal(first, second)
+    assert bool((first.diff(dim=1) >= 0).all())
+
+
+def test_products_tell_the_doubts_of_each_factor():
+    n = 8
+    graph = {"x": Point(), "pairs": Scalar()}
+    both = Symmetry(E(3), graph, Scalar()) * Symmetry(Symmetric(n), {"x": Nodes(-2), "pairs": Pairs()}, Scalar())
+    cloud = torch.randn(n, 3, dtype=torch.float64)
+    cube = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
+    twins = cloud.clone()
+    twins[1] = twins[0]  # two nodes that the points do not tell apart, and the pairs might
+    flat = cube * torch.tensor([1.0, 2.0, 2.001], dtype=torch.float64) + 0.01 * cloud
+    x = {"x": torch.stack([cloud, cube, twins, flat]), "pairs": torch.randn(4, n, n, dtype=torch.float64)}
+    frames = default_frame(both.group)(both, x)
+    assert frames.ambiguous.tolist() == [False, True, True, False]
+    alone = PCAFrame(on_degenerate="ignore")(both.factors[0], x)
+    assert torch.allclose(frames.gap, alone.gap)
+    swapped = both.factors[1] * both.factors[0]
+    assert default_frame(swapped.group)(swapped, x).ambiguous.tolist() == [False, True, True, False]
+
+
+def test_the_least_skewed_axis_takes_the_sign_of_the_determinant():
+    x = torch.randn(20, 7, 3, dtype=torch.float64)
+    sym = Symmetry(SO(3), Vector(), Vector())
+    frames = PCAFrame(signs="skew")(sym, x)
+    z = x @ frames.R[:, 0]
+    skewness = (z**3).mean(1) / z.square().mean(1) ** 1.5
+    assert frames.weights.shape[1] == 1
+    negative = skewness < 0
+    assert bool(negative.any())
+    least = torch.nn.functional.one_hot(skewness.abs().argmin(1), 3).bool()
+    assert bool((~negative | least).all())
+
+
+def test_second_derivatives_forwards_over_backwards_and_per_sample_gradients():
+    x = torch.randn(4, 5, 3, dtype=torch.float64)
+    a, b = torch.randn(3, 8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
+    frame = PCAFrame(on_degenerate="ignore")
+    energy = FrameAveraging(
+        lambda x: ((x @ a).tanh() @ b).sum(1), Symmetry(E(3), Point(), Scalar()), frame, check_values=False
+    )
+    hessian = torch.func.hessian(lambda x: energy(x[None]).sum())(x[0]).reshape(15, 15)
+    twice = torch.autograd.functional.hessian(lambda x: energy(x[None]).sum(), x[0]).reshape(15, 15)
+    assert torch.allclose(hessian, twice, atol=1e-12)
+    forces = torch.func.vmap(torch.func.grad(lambda x: energy(x[None]).sum()))(x)
+    together = torch.func.grad(lambda x: energy(x).sum())(x)
+    assert torch.allclose(forces, together, atol=1e-12)

@@ -93,7 +93,8 @@ class SortFrame:
 
     The features are those of all inputs that act as `Nodes`, in the order of the arguments. Nodes with equal features
     are interchangeable; where there are `Pairs` or `Edges` they need not be, and the sample is marked ambiguous.
-    Features that differ by rounding alone count as equal. Discontinuous where two nodes change places.
+    Features that differ by rounding alone are tied; values decide within ties. Discontinuous where two nodes change
+    places.
 
     Source: Puny et al. 2021 (arXiv 2110.03336), section 3.2, for one feature.
     """
@@ -119,7 +120,8 @@ class SortFrame:
         keys = torch.cat([feature_classes(column.detach()) for column in columns], -1)
         if layout.mask is not None:
             keys = torch.cat([(~layout.mask).unsqueeze(-1).double(), keys], -1)
-        order, classes = lexicographic(keys)
+        by_value, _ = lexicographic(torch.cat([column.detach().double() for column in columns], -1))
+        order, classes = lexicographic(keys, by_value)
         tied = (classes[:, 1:] == classes[:, :-1]).any(1)
         if not any(isinstance(action, Pairs | Edges) for action, _ in slots):
             tied = torch.zeros_like(tied)
