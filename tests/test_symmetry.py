@@ -10,6 +10,7 @@ import torch
 from torsor import (
     SO,
     Batch,
+    Cyclic,
     E,
     Edges,
     GLPlus,
@@ -415,3 +416,20 @@ def test_a_group_without_a_law_still_has_one_for_images():
     image = Symmetry(GLPlus(2), Image(), Scalar())
     g = image.sample(torch.randn(3, 1, 8, 8))
     assert (torch.linalg.det(g) > 0).all()
+
+
+def test_groups_that_exchange_the_axes_of_an_image_need_squares(plain):
+    for group, shape, refused in [
+        (Cyclic(4), (2, 8, 6), True),
+        (Cyclic(4), (2, 8, 8), False),
+        (Cyclic(2), (2, 8, 6), False),
+        (SO(2), (2, 8, 6), False),
+    ]:
+        sym = Symmetry(group, Image(), Image())
+        if refused:
+            with pytest.raises(
+                ValueError, match=r"Cyclic\(4\) exchanges axes of the pixel grid, whose sides must be equal"
+            ):
+                sym.check(torch.zeros(shape))
+        else:
+            sym.check(torch.zeros(shape))

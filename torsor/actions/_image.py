@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -69,10 +70,22 @@ class Image(Action):
             return f"an Image has 2 or 3 dimensions and {group} acts on {group.n}"
         if len(shape) < group.n:
             return f"an Image must be (B, ..., {'D, ' if group.n == 3 else ''}H, W)"
+        sides = shape[: -group.n - 1 : -1]  # in the order of the coordinates
+        if any(sides[i] != sides[j] for i, j in _exchanged(group)):
+            return f"{group} exchanges axes of the pixel grid, whose sides must be equal"
         if self.field is not None:
             channels_last = (*shape[: -group.n - 1], *shape[-group.n :], shape[-group.n - 1])
             return self.field.event_shape_problem(group, channels_last)
         return None
+
+
+@cache
+def _exchanged(group: Group) -> list[tuple[int, int]]:
+    """The pairs of coordinates that some element of a finite group of matrices maps onto each other."""
+    if not group.is_finite:
+        return []  # rotations by all angles lose the corners of squares too
+    along = (group.linear(group.elements(torch.float64)).abs() > 0.999).any(0).tolist()
+    return [(i, j) for i in range(group.n) for j in range(i) if along[i][j]]
 
 
 def pixel_grid(size: tuple[int, ...], like: Tensor, y_up: bool = False) -> Tensor:
