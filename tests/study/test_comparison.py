@@ -305,3 +305,13 @@ def test_a_learning_curve_is_thinned_and_keeps_its_end():
     assert len(kept) <= 61
     assert kept[-1] == {"epoch": 1000}
     assert thinned(history[:5]) == history[:5]
+
+
+def test_each_test_sample_is_moved_as_often_as_the_file_says(own):
+    errors = []
+    for draws in (1, 8):
+        text = only("plain").replace("[test]", f"[test]\ndraws = {draws}")
+        record = run(own(text)).records[0]
+        errors.append(record.metrics["transformed_error"])
+        assert record.trial.config["test_draws"] == draws
+    assert errors[0] != pytest.approx(errors[1], rel=1e-6)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from torsor import O, Scalar, Symmetry, Vector
+from torsor import Line, O, Scalar, Symmetry, Vector, learn
 from torsor.data import Dataset, Samples
 from torsor.study._measure import BLOCKS, error_on_test, sample_errors, summarise, training_memory
 from torsor.study._memory import peak_memory
+from torsor.study._treatment import objective_of
 
 
 @pytest.fixture
@@ -25,11 +26,32 @@ class Off(torch.nn.Module):
 
 def test_squared_errors_are_means_over_the_numbers_of_a_sample():
     out, target = {"a": torch.ones(2, 3), "b": torch.zeros(2)}, {"a": torch.zeros(2, 3), "b": torch.full((2,), 3.0)}
-    torch.testing.assert_close(sample_errors(out, target, "regression"), torch.tensor([3.0, 3.0]).double())
+    errors = sample_errors(out, target, "regression", [Scalar(), Scalar()])
+    torch.testing.assert_close(errors, torch.tensor([3.0, 3.0]).double())
+
+
+def test_errors_of_lines_are_those_of_their_angles():
+    angle = torch.tensor([[0.0, 0.3], [1.0, torch.pi]])
+    out = torch.stack([angle.cos(), angle.sin(), 0 * angle], -1) * torch.tensor([-2.0, 1.0]).unsqueeze(-1)
+    target = torch.tensor([1.0, 0, 0]).expand(2, 2, 3)
+    expected = angle.sin().square().mean(1).double()
+    torch.testing.assert_close(sample_errors(out, target, "regression", [Line()]), expected, atol=1e-6, rtol=0)
+
+
+def test_lines_are_trained_on_their_angles_and_all_else_on_squares(norms):
+    assert objective_of(norms) is learn.mse
+    law = Symmetry(O(3), Vector(), Line())
+    x = norms.train.inputs[0]
+    lines = Dataset("lines", Samples(x, -3 * x), None, Samples(x, x), law)
+    loss, _ = objective_of(lines)(torch.nn.Identity(), lines.train)
+    assert loss.abs() < 1e-12
+    turned = Samples(x, torch.linalg.cross(x, torch.tensor([0.0, 0, 1]).double().expand_as(x)))
+    loss, _ = objective_of(lines)(torch.nn.Identity(), turned)
+    torch.testing.assert_close(loss, torch.tensor(1.0).double())
 
 
 def test_errors_of_classes_are_their_shares():
-    errors = sample_errors(torch.eye(3), torch.tensor([0, 1, 1]), "classification")
+    errors = sample_errors(torch.eye(3), torch.tensor([0, 1, 1]), "classification", [Scalar()])
     assert errors.tolist() == [0, 0, 1]
 
 

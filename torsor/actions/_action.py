@@ -51,6 +51,11 @@ class Action:
         """The value nearest to a point of that linear space: `project(embed(x)) = x`."""
         return z
 
+    def square_error(self, x: Tensor, y: Tensor) -> Tensor:
+        """The squared differences of two values in the space of `embed`, of which errors are means."""
+        difference = self.embed(x) - self.embed(y)
+        return difference.abs().square() if difference.is_complex() else difference.square()
+
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         """Why a tensor of this shape cannot be acted on, in words; None where it can."""
         return None

@@ -119,6 +119,11 @@ class Line(Action):
         square = x.square().sum(-1, keepdim=True)
         return x.unsqueeze(-1) * (x / torch.where(square > 0, square, 1)).unsqueeze(-2)
 
+    def square_error(self, x: Array, y: Array) -> Array:
+        """`1 - cos^2` of the angle between two lines: half the squared distance of their projectors."""
+        scale = x.square().sum(-1) * y.square().sum(-1)
+        return 1 - (x * y).sum(-1).square() / torch.where(scale > 0, scale, 1)
+
     def project(self, z: Array) -> Array:
         axis = eigh((z + z.mT) / 2)[1][..., -1]
         return torch.where((z == 0).all(-1).all(-1, keepdim=True), 0, axis)

@@ -4,7 +4,7 @@ from torsor.learn._checkpoint import CheckpointError
 from torsor.learn._evaluate import evaluate
 from torsor.learn._fit import FitResult, fit
 from torsor.learn._loggers import CSVLogger, Logger, TensorBoardLogger
-from torsor.learn._objective import Objective, Step, augmented, cross_entropy, mse, predict
+from torsor.learn._objective import Objective, Step, augmented, cross_entropy, mse, predict, square_error
 from torsor.learn._training import DivergedError
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "fit",
     "mse",
     "predict",
+    "square_error",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torsor import _tree
 from torsor._tree import Tree
 from torsor.data import Samples
-from torsor.symmetry import Inputs, Transformation
+from torsor.symmetry import Inputs, Symmetry, Transformation
 
 Logs = Mapping[str, Any]
 
@@ -83,6 +83,37 @@ def mse(model: Callable[..., Tree], batch: Samples) -> tuple[Tensor, Logs]:
     pairs = matched(predict(model, batch.inputs), batch.targets)
     numbers = sum(y.numel() for _, y in pairs)
     return torch.stack([(out - y).square().sum() for out, y in pairs]).sum() / max(numbers, 1), {}
+
+
+@dataclass(frozen=True)
+class square_error:
+    """The mean squared error in the space in which the outputs of a symmetry are compared.
+
+    The same as `mse` for numbers, vectors and points; for a `Line` it is `1 - cos^2` of the angle, whatever the signs.
+
+    Arguments:
+        symmetry: whose output actions say what the outputs are.
+
+    Raises:
+        ValueError: an output has another shape than its target: nothing is broadcast.
+
+    >>> import torch
+    >>> from torsor import O, Line, Symmetry, Vector, learn
+    >>> from torsor.data import Samples
+    >>> objective = learn.square_error(Symmetry(O(3), Vector(), Line()))
+    >>> x = torch.tensor([[1.0, 0.0, 0.0]])
+    >>> objective(torch.nn.Identity(), Samples(x, -2 * x))[0], objective(torch.nn.Identity(), Samples(x, x.roll(1)))[0]
+    (tensor(0.), tensor(1.))
+    """
+
+    symmetry: Symmetry
+
+    def __call__(self, model: Callable[..., Tree], batch: Samples) -> tuple[Tensor, Logs]:
+        """The error of a batch."""
+        pairs = matched(predict(model, batch.inputs), batch.targets)
+        actions = zip(self.symmetry.output_actions, pairs, strict=True)
+        errors = [action.square_error(out, y) for action, (out, y) in actions]
+        return torch.stack([e.sum() for e in errors]).sum() / max(sum(e.numel() for e in errors), 1), {}
 
 
 def cross_entropy(model: Callable[..., Tree], batch: Samples) -> tuple[Tensor, Logs]:

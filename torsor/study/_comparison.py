@@ -33,6 +33,7 @@ class Arm:
         epochs: passes over the data, if not those of the plan.
         options: given to the treatment.
         train_size: how many training samples it sees; None means all.
+        backbone: describes its network, if not that of the plan.
     """
 
     treatment: str
@@ -40,6 +41,7 @@ class Arm:
     epochs: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     train_size: int | None = None
+    backbone: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -108,7 +110,8 @@ class Comparison(Study):
                 seed,
                 common
                 | {"treatment": arm.treatment, "options": dict(arm.options), "train_size": arm.train_size}
-                | {"epochs": arm.epochs or plan.epochs},
+                | {"epochs": arm.epochs or plan.epochs}
+                | ({} if arm.backbone is None else {"backbone": dict(arm.backbone)}),
             )
             for arm in plan.arms
             for seed in (plan.seeds if seeds is None else seeds)
@@ -139,6 +142,7 @@ class Comparison(Study):
         moved = _measure.error_on_test(model, dataset, law, config["test_draws"])
         inference_ms, inference_batch = _measure.inference_time(model, dataset)
         return {
+            "error_unit": _measure.UNITS[dataset.task],
             "test_error": test.mean,
             "transformed_error": moved.mean,
             **_audited(model, dataset, config["audit_samples"]),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torsor._tree import leaves
+from torsor.actions import Action
 from torsor.study._memory import peak_memory
 
 if TYPE_CHECKING:
     from torsor.data import Dataset, Samples
     from torsor.symmetry import Symmetry
 
+UNITS = {"regression": "mean square", "classification": "share wrong"}
 BLOCKS = 40  # a test error is kept as the means of this many blocks of samples: two models are compared in pairs
 _CHUNK = 512  # samples per forward pass
 _TIMINGS = 7
@@ -33,13 +35,20 @@ class Errors:
     blocks: list[float] = field(default_factory=list)
 
 
-def sample_errors(out: Any, targets: Any, task: str) -> Float[Tensor, " b"]:
-    """The error of each sample: its mean squared error, or 0 and 1 for right and wrong classes."""
+def sample_errors(out: Any, targets: Any, task: str, actions: Sequence[Action]) -> Float[Tensor, " b"]:
+    """The error of each sample: its mean squared error, or 0 and 1 for right and wrong classes.
+
+    Arguments:
+        out, targets: of a batch.
+        task: of the data set.
+        actions: of the outputs: they say in which space outputs are compared.
+    """
     if task == "classification":
         return (out.argmax(-1) != targets).double()
-    pairs = list(zip(leaves(out), leaves(targets), strict=True))
-    squares = torch.stack([(a.double() - b.double()).square().reshape(len(b), -1).sum(1) for a, b in pairs])
-    return squares.sum(0) / sum(math.prod(b.shape[1:]) for _, b in pairs)
+    pairs = zip(actions, leaves(out), leaves(targets), strict=True)
+    squares = [action.square_error(a.double(), b.double()) for action, a, b in pairs]
+    total = torch.stack([square.reshape(len(square), -1).sum(1) for square in squares]).sum(0)
+    return total / sum(math.prod(square.shape[1:]) for square in squares)
 
 
 def summarise(errors: Float[Tensor, " b"]) -> Errors:
@@ -74,7 +83,8 @@ def error_on_test(model: nn.Module, dataset: "Dataset", symmetry: "Symmetry | No
                     inputs = symmetry.act(g, inputs)
                     if dataset.task == "regression":
                         targets = symmetry.act_output(g, targets, batch.inputs)
-                found.append(sample_errors(dataset.symmetry.call(model, inputs), targets, dataset.task))
+                out = dataset.symmetry.call(model, inputs)
+                found.append(sample_errors(out, targets, dataset.task, dataset.symmetry.output_actions))
             total.append(torch.cat(found))
     return summarise(torch.stack(total).mean(0))
 

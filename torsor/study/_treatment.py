@@ -79,10 +79,16 @@ def known_treatments() -> dict[str, Treatment]:
 
 
 def objective_of(dataset: "Dataset") -> "Objective":
-    """What training minimises where a treatment adds nothing: cross entropy for classes, squared error otherwise."""
+    """What training minimises where a treatment adds nothing: cross entropy for classes, squared error otherwise.
+
+    Outputs whose values are compared in another space than their own, such as lines, have their squared error there.
+    """
     from torsor import learn
 
-    return learn.cross_entropy if dataset.task == "classification" else learn.mse
+    if dataset.task == "classification":
+        return learn.cross_entropy
+    actions = dataset.symmetry.output_actions
+    return learn.mse if all(action.embedded == action for action in actions) else learn.square_error(dataset.symmetry)
 
 
 def check_options(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
