@@ -61,8 +61,8 @@ class BatchLayout:
         return per_row.new_zeros(self.size, *per_row.shape[1:]).index_add(0, sample, per_row)
 
     def norm(self, action: Action, z: Tensor) -> Tensor:
-        """The L2 norm of each sample's part of a value, `(B,)`."""
-        square = z.abs().square() if z.is_complex() else z.square()
+        """The L2 norm of each sample's part of a value, `(B,)`, in float64: squares of float32 leave its range."""
+        square = (z.abs() if z.is_complex() else z).double().square()
         return self.sum(action, square.flatten(1).sum(1) if z.ndim > 1 else square).sqrt()
 
     def points(self, action: Action, x: Tensor) -> tuple[Tensor, Tensor]:

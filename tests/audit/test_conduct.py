@@ -174,3 +174,15 @@ def test_a_transformation_that_is_no_group_is_audited_without_what_needs_inverse
     assert bad.worst.error == pytest.approx(max(found.largest for found in bad.per_output.values()))
     assert "draws of Noise" in bad.law
     assert list(bad.per_output) == ["a"]
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-30, 1e-22, 1, 1e25])
+def test_the_units_of_an_output_do_not_change_its_verdict(size):
+    x, broken = CLOUD(torch.float32), nn.Linear(3, 3)
+    assert audit.equivariance(lambda x: broken(x) * size, VECTORS, x, **QUICK).verdict == "broken"
+    assert audit.equivariance(lambda x: 3 * x * size, VECTORS, x, **QUICK).verdict == "exact"
+
+
+def test_even_a_little_hidden_randomness_is_found(plain):
+    with pytest.raises(ValueError, match="must give the same output for the same inputs"):
+        audit.equivariance(lambda x: x + 1e-5 * torch.randn_like(x), VECTORS, CLOUD(torch.float32))

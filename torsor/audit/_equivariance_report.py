@@ -10,7 +10,7 @@ from torsor.audit._curve import Curve
 from torsor.audit._float64 import Float64Rerun
 from torsor.audit._measure import OutputError, PartError
 from torsor.audit._report import Report
-from torsor.audit._verdict import BROKEN, Verdict
+from torsor.audit._verdict import BROKEN, EXACT, Verdict
 from torsor.audit._worst import WorstCase
 from torsor.audit.certificate import Certificate
 
@@ -141,7 +141,7 @@ def say(
         words.append(f"In float64 it is {rerun.error:.2g}.")
     elif verdict == "exact" and rerun is not None and rerun.verdict not in (None, "exact"):
         words.append(f"In float64 an error of {rerun.error:.2g} remains, too small to be seen at this precision.")
-    if main.resampled and main.floor > BROKEN:
+    if main.floor > (BROKEN if main.resampled else BROKEN / EXACT):
         words.append("Smaller errors than that cannot be seen.")
     if verdict != "exact":
         words += _apart("By output", {name: output.verdict for name, output in per_output.items()})
@@ -158,7 +158,7 @@ def _apart(what: str, verdicts: dict[str, Verdict]) -> list[str]:
     kinds = {v: [name for name, verdict in verdicts.items() if verdict == v] for v in dict.fromkeys(verdicts.values())}
     if len(kinds) < 2:
         return []
-    said = [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {verdict}" for verdict, names in kinds.items()]
+    said = [f"{', '.join(names)} {verdict}" for verdict, names in kinds.items()]
     return [f"{what}: {'; '.join(said)}."]
 
 
