@@ -103,6 +103,18 @@ def inputs_for(
     return dict(zip(actions, tensors, strict=True)) if isinstance(actions, Mapping) else tuple(tensors)
 
 
+def guessed_shapes(slots: Sequence[Slot], values: Sequence[Tensor]) -> str:
+    """What to say of inputs whose shapes nobody gave, if there are any."""
+    guessed = [
+        f"{slot.name or slot.word} {tuple(x.shape[1:])}"
+        for slot, x in zip(slots, values, strict=True)
+        if slot.shape is None
+    ]
+    if not guessed:
+        return ""
+    return f"the shapes of {', '.join(guessed)} are guesses: say them, as in --in positions=point:4,3"
+
+
 def _read(data: Path, slots: Sequence[Slot], samples: int, dtype: torch.dtype) -> list[Tensor]:
     from torsor.study._sources import read_arrays
 

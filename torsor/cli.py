@@ -163,12 +163,18 @@ def audit(
     """Measure how far a model is from a symmetry. Exit code 0: it holds; 1: it is broken; 2: it cannot be audited."""
     from torsor import _target
     from torsor import audit as audits
+    from torsor._tree import leaves
 
     slots = [_target.parse_slot(text) for text in inputs]
     function = _target.load_target(target, slots)
     symmetry = _target.symmetry_of(function, group, slots, output)
     values = _target.inputs_for(symmetry, slots, function, data, samples, dtype)
-    report = audits.equivariance(function, symmetry, values, tolerance=tolerance)
+    try:
+        report = audits.equivariance(function, symmetry, values, tolerance=tolerance)
+    except Exception as error:
+        if data is None and (hint := _target.guessed_shapes(slots, leaves(values))):
+            raise ValueError(f"{type(error).__name__}: {error} ({hint})") from error
+        raise
     print(report.to_json() if as_json else report)
     broken = report.verdict == "broken" if tolerance is None else report.error > tolerance
     if broken:
@@ -232,7 +238,7 @@ def main() -> None:
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 128 + 13  # as a shell tells SIGPIPE; 1 says that a symmetry is broken
     except Exception as error:
         if debug:
             raise
@@ -285,6 +291,21 @@ def _print_table(headings: list[str], rows: list[list[Any]]) -> None:
     Console().print(table)
 
 
+def _centre(value: Any) -> Any:
+    """A number without its interval, which a terminal has no room for."""
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _columns_that_fit(headings: list[str], rows: list[list[str]], width: int) -> int:
+    """How many columns stand side by side without broken numbers; headings may break between words."""
+    used = 0
+    for i, heading in enumerate(headings):
+        used += 2 + max([*map(len, heading.split()), *(len(row[i]) for row in rows)])
+        if used > width:
+            return max(i, 1)
+    return len(headings)
+
+
 def _print_study(result: "StudyResult") -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -293,10 +314,12 @@ def _print_study(result: "StudyResult") -> None:
 
     console = Console()
     for table in result.tables[:1]:
-        _print_table(
-            [f"{column.heading} ({column.unit})" if column.unit else column.heading for column in table.columns],
-            [[show(row.get(column.key), column.digits) for column in table.columns] for row in table.rows],
-        )
+        headings = [f"{column.heading} ({column.unit})" if column.unit else column.heading for column in table.columns]
+        rows = [[show(_centre(row.get(column.key)), column.digits) for column in table.columns] for row in table.rows]
+        shown = _columns_that_fit(headings, rows, console.width)
+        _print_table(headings[:shown], [row[:shown] for row in rows])
+        if shown < len(headings):
+            console.print(f"The page also has {', '.join(headings[shown:])}, and intervals.")
     console.print(f"\n[bold]{escape(result.answer.headline)}[/]")
     for reason in result.answer.reasons:
         console.print(escape(reason))

@@ -79,7 +79,8 @@ def test_the_other_test_set_is_told_when_it_says_something_else():
 def test_failures_and_skips_are_left_out_and_said():
     answer = recommend(records({"plain": (1.0, 1.0), "bad": ("failed", "boom"), "none": ("skipped", "no group")}))
     assert answer.recommended == "plain"
-    assert any("not compared: bad and none" in reason for reason in answer.reasons)
+    assert "bad has no results and is not compared: boom." in answer.reasons
+    assert "none has no results and is not compared: no group." in answer.reasons
     assert "only treatment with results" in answer.headline
 
 
@@ -98,3 +99,12 @@ def test_the_spread_over_seeds_is_pooled_with_its_quantile():
     spread, quantile = seed_spread(records({"a": (0.5, 1.0), "b": (5.0, 1.0)}, noise=0.1), "test_error")
     assert spread == pytest.approx(0.1 * 2**0.5, rel=0.02)
     assert quantile == pytest.approx(4.303, abs=1e-3)  # Student's t, two degrees of freedom
+
+
+def test_noise_over_test_samples_makes_rows_indistinguishable():
+    few = [records({"a": (0.5, 1.0), "b": (0.6, 1.0)}, noise=0.0, blocks=0.0) for _ in range(2)]
+    draw = random.Random(7)
+    for record in few[1]:  # errors of single samples scatter independently, with the same mean over the seeds
+        record.metrics["test_blocks"][:] = [x * (1 + draw.gauss(0, 3)) for x in record.metrics["test_blocks"]]
+    assert distinguishable(few[0], "a", "b")
+    assert not distinguishable(few[1], "a", "b")

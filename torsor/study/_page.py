@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
+from markupsafe import escape as escaped
 
 from torsor.study._exhibits import Column, Figure, Table
 from torsor.study._numbers import is_interval, show
@@ -51,6 +52,7 @@ def _environment() -> Environment:
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["show"] = show
+    environment.filters["breakable"] = lambda text: escaped(text).replace("_", Markup("_<wbr>"))
     environment.filters["is_number"] = lambda value: isinstance(value, int | float | None)
     environment.filters["is_interval"] = is_interval
     return environment

@@ -39,10 +39,11 @@ def treatments(records: Sequence[Record], recommended: str | None) -> Table:
         for name in names(records)
     ]
     batch = next((record.metrics.get("inference_batch") for record in done(records)), None)
+    unit = _unit(records)
     columns = (
         Column("name", "treatment"),
-        Column("test", "test error"),
-        Column("moved", "test error, transformed"),
+        Column("test", "test error", unit),
+        Column("moved", "test error, transformed", unit),
         Column("equivariance", "equivariance error", digits=2),
         Column("parameters", "parameters"),
         Column("epochs", "epochs"),
@@ -141,7 +142,7 @@ def _errors(records: Sequence[Record]) -> Figure:
         "The test error of each treatment with 95 % intervals, as the test set is and moved by unseen group elements.",
         [dots(test, "test set", "circle", "c0"), dots(moved, "test set, transformed", "diamond-open", "c1")],
         {
-            "xaxis": {"title": {"text": "test error"}, **(_log_axis(bounds) if wide else {"rangemode": "tozero"})},
+            "xaxis": {"title": {"text": _with_unit("test error", records)}, **(_log_axis(bounds) if wide else {"rangemode": "tozero"})},
             "yaxis": {"type": "category", "tickvals": order, "ticktext": [_wrapped(name) for name in order]},
         },
         table,
@@ -166,7 +167,7 @@ def _cost(records: Sequence[Record], key: str, unit: str, title: str, floor: flo
         )
     layout = {
         "xaxis": {"title": {"text": unit}, **_log_axis([row["cost"] for row in rows])},
-        "yaxis": {"title": {"text": "test error"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": _with_unit("test error", records)}, "rangemode": "tozero"},
         "shapes": [] if floor is None else [_FLOOR | {"y0": floor, "y1": floor}],
     }
     return Figure(title, description, traces, layout, Table(title, columns, tuple(rows)))
@@ -265,6 +266,15 @@ def _equivariance(records: Sequence[Record], name: str) -> tuple[float, float, f
     if not errors or len(intervals) < len(errors):
         return None
     return math.fsum(errors) / len(errors), min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _unit(records: Sequence[Record]) -> str:
+    """What errors are measured in."""
+    return str(next((record.metrics["error_unit"] for record in done(records) if "error_unit" in record.metrics), ""))
+
+
+def _with_unit(words: str, records: Sequence[Record]) -> str:
+    return f"{words} ({unit})" if (unit := _unit(records)) else words
 
 
 def _whole(number: float | None) -> int | None:

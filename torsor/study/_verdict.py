@@ -115,8 +115,9 @@ def _why(
     found = []
     if len(tied) > 1:
         others = _listed([row.name for row in tied if row is not chosen])
+        cheaper = "cheapest" if len(tied) > 2 else "cheaper one"
         found.append(
-            f"{chosen.name} and {others} are not distinguishable with these seeds and test samples; the cheaper one is "
+            f"{chosen.name} and {others} are not distinguishable with these seeds and test samples; the {cheaper} is "
             f"chosen ({_cost(records, chosen.name)})."
         )
     if "plain" in [row.name for row in rows] and chosen.name != "plain":
@@ -150,9 +151,10 @@ def _caveats(records: Sequence[Record]) -> list[str]:
     found = []
     if len({record.trial.seed for record in done(records)}) < 2:
         found.append("There is one seed only: the luck of the seed is not in the intervals.")
-    failed = [name for name in names(records) if not done(records, name)]
-    if failed:
-        found.append(f"Without results, and so not compared: {_listed(failed)}.")
+    for name in names(records):
+        if not done(records, name):
+            reason = next((record.reason for record in records if record.trial.name == name and record.reason), "")
+            found.append(f"{name} has no results and is not compared{f': {reason}' if reason else ''}.")
     return found
 
 
