@@ -142,7 +142,10 @@ def _errors(records: Sequence[Record]) -> Figure:
         "The test error of each treatment with 95 % intervals, as the test set is and moved by unseen group elements.",
         [dots(test, "test set", "circle", "c0"), dots(moved, "test set, transformed", "diamond-open", "c1")],
         {
-            "xaxis": {"title": {"text": _with_unit("test error", records)}, **(_log_axis(bounds) if wide else {"rangemode": "tozero"})},
+            "xaxis": {
+                "title": {"text": _with_unit("test error", records)},
+                **(_log_axis(bounds) if wide else {"rangemode": "tozero"}),
+            },
             "yaxis": {"type": "category", "tickvals": order, "ticktext": [_wrapped(name) for name in order]},
         },
         table,
