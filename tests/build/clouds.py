@@ -72,6 +72,7 @@ def symmetry(group, kinds="svpt", extra=None) -> Symmetry:
     return Symmetry(group, {"x": Point(), **(extra or {})}, {kind: KINDS[kind] for kind in kinds})
 
 
+@torch.no_grad()
 def error(model, sym: Symmetry, inputs, rounds: int = 3) -> dict[str, float]:
     """Largest |f(gx) - g f(x)| of each output over some random elements, relative to the terms that are averaged."""
     worst = dict.fromkeys(sym.output_names, 0.0)

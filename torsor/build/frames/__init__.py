@@ -5,6 +5,7 @@ from torsor.build.frames._averaging import FrameAveraging, GroupAverage, default
 from torsor.build.frames._frameset import Frame, FrameSet
 from torsor.build.frames._learned import LearnedFrame, VectorHead, prior_matching
 from torsor.build.frames._lorentz import LorentzFrame
+from torsor.build.frames._minimal import MinimalFrame
 from torsor.build.frames._orders import CanonicalOrder, LaplacianOrder
 from torsor.build.frames._pca import PCAFrame
 from torsor.build.frames._permset import PermSet
@@ -24,6 +25,7 @@ __all__ = [
     "LaplacianOrder",
     "LearnedFrame",
     "LorentzFrame",
+    "MinimalFrame",
     "PCAFrame",
     "PermSet",
     "ProductFrame",
