@@ -331,7 +331,6 @@ def _tuple(x):
     return x if isinstance(x, tuple) else (x,)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # torch's own, on the first use of jvp
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
 def test_eigh_has_forward_derivatives_and_takes_hermitian_matrices(dtype):
     A = torch.randn(4, 3, 3, dtype=dtype)
