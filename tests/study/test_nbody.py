@@ -2,13 +2,15 @@
 
 import pytest
 
+from torsor.build import FAGNN
+from torsor.build.backbones import MessagePassing
 from torsor.study import Record, builtin_study
-from torsor.study.builtin.nbody import FLOOR, LONG_AUGMENTED, LONG_STOCHASTIC
+from torsor.study.builtin.nbody import FA_GNN, FA_GNN_STOCHASTIC, FLOOR, LONG_AUGMENTED, LONG_STOCHASTIC
 
 ERRORS = {
     "plain": (0.033, 8.0), "augmented": (0.0268, 7.0), "canonical_frame": (0.0291, 6.0),
     "stochastic_frames": (0.0254, 17.0), "frame_averaged": (0.0187, 48.0), LONG_AUGMENTED: (0.0151, 25.0),
-    LONG_STOCHASTIC: (0.0148, 45.0),
+    LONG_STOCHASTIC: (0.0148, 45.0), FA_GNN_STOCHASTIC: (0.0201, 25.0), FA_GNN: (0.006, 9000.0),
 }  # fmt: skip
 
 
@@ -39,13 +41,30 @@ def test_the_protocol_is_that_of_few_scenes(study):
         config = trial.config
         assert (config["data"]["train"], config["data"]["test"]) == (300, 1000)
         assert (config["batch_size"], config["lr"], config["schedule"]) == (100, 2e-3, "cosine")
-        assert config["backbone"] == {"hidden": 40, "layers": 3}
+        if trial.name != FA_GNN_STOCHASTIC:
+            assert config["backbone"] == {"hidden": 40, "layers": 3}
         assert config["epochs"] == 200 or trial.name in (LONG_AUGMENTED, LONG_STOCHASTIC)
 
 
 def test_the_paper_scale_is_that_of_the_paper(study):
     config = next(trial for trial in study.trials("paper") if trial.name == "frame_averaged").config
     assert (config["data"]["train"], config["epochs"], config["lr"]) == (3000, 10_000, 1e-3)
+    config = next(trial for trial in study.trials("paper") if trial.name == FA_GNN).config
+    assert config["backbone"] == {"net": "FA-GNN", "channels": 20, "layers": 4}  # all 8 frames
+
+
+@pytest.mark.parametrize(("error", "holds"), [(0.006, True), (0.0064, False)])
+def test_the_error_of_the_paper_is_that_of_its_own_network(study, error, holds):
+    records = finished(study, "paper", {FA_GNN: (error, 9000.0)}.items())
+    claim = study.claims(records, "paper")[-1]
+    assert (claim.measured, claim.holds) == (error, holds)
+
+
+def test_the_backbone_of_an_arm_is_its_own(study):
+    (trial,) = (t for t in study.trials("smoke") if t.name == FA_GNN_STOCHASTIC)
+    model = study.backbone(trial.config["backbone"], None)
+    assert isinstance(model, FAGNN)
+    assert isinstance(study.backbone({"hidden": 8, "layers": 1}, None), MessagePassing)
 
 
 def test_nothing_is_tested_before_anything_ran(study):
