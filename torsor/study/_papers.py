@@ -73,8 +73,8 @@ PAPERS = (
         2022,
         "2110.03336",
         "torsor.build.frames",
-        "partial",
-        "frames of point clouds, averaging, stochastic frames, n-body; graph frames and normals are to come",
+        "complete",
+        "frames of every group that has one: principal axes, robust, affine, Lorentz, unitary, learned, minimal; graphs, normals, n-body",
     ),
     Paper(
         2,
