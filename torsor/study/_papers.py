@@ -74,7 +74,7 @@ PAPERS = (
         "2110.03336",
         "torsor.build.frames",
         "complete",
-        "frames of every group that has one: principal axes, robust, affine, Lorentz, unitary, learned, minimal; graphs, normals, n-body",
+        "frames of every group that has one, robust, learned and minimal ones; graphs, normals, n-body",
     ),
     Paper(
         2,
