@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CLOSE = 1e-3  # outputs whose L1 distance is no larger do not separate: Balcilar et al. 2021 (arXiv 2106.04319)
 _OUTPUTS = 10
-_ROWS = 1000  # of the matrix of all distances at a time
+_ROWS = 500  # graphs at a time: more do not fit into the cache
 
 
 def any_order(symmetry: Symmetry, inputs: Inputs) -> PermSet:
@@ -47,16 +47,24 @@ class Ordered(nn.Module):
     """
 
     def __init__(
-        self, kind: str, order: str | None, symmetry: Symmetry, outputs: int, frames: PermSet | None = None, **size: int
+        self,
+        kind: str,
+        order: str | None,
+        symmetry: Symmetry,
+        outputs: int,
+        frames: PermSet | None = None,
+        *,
+        hidden: int,
+        layers: int = 3,
     ) -> None:
         super().__init__()
         self.order, self.symmetry, self.frames = order, symmetry, frames
         nodes, features = symmetry.group.n, 2 if "x" in symmetry.inputs else 0  # type: ignore[attr-defined]
         if order is None:
-            self.net = GIN(features, outputs, **size)
+            self.net = GIN(features, outputs, hidden=hidden, layers=layers)
         else:
-            build = {"GIN": FAGIN, "MLP": FAMLP}[kind]
-            self.net = build(nodes, features, outputs, padded="mask" in symmetry.inputs, frame=ORDERS[order], **size)
+            build, padded = {"GIN": FAGIN, "MLP": FAMLP}[kind], "mask" in symmetry.inputs
+            self.net = build(nodes, features, outputs, padded=padded, frame=ORDERS[order], hidden=hidden, layers=layers)
 
     def forward(self, index: Int[Tensor, " b"] | None = None, **inputs: Tensor) -> Float[Tensor, "b c"]:
         if self.order is None:
@@ -86,9 +94,9 @@ def separate(
     pairs: Tensor | None = None if isinstance(data.targets, tuple) else _mates(data.targets)
     compared = len(data) * (len(data) - 1) // 2 if pairs is None else len(pairs)
     for _ in range(networks):
-        net = _lively(Ordered(kind, order, symmetry, _OUTPUTS, hidden=hidden)).double()
-        with torch.no_grad():
-            out, other = (net.seen(x, f) for x, f in zip((inputs, copies), frames, strict=True))
+        net = Ordered(kind, order, symmetry, _OUTPUTS, hidden=hidden).double()
+        _enliven(net)
+        out, other = (_outputs(net, x, f) for x, f in zip((inputs, copies), frames, strict=True))
         torn |= (out - other).abs().sum(1) > CLOSE
         pairs = _close(out) if pairs is None else pairs[(out[pairs[:, 0]] - out[pairs[:, 1]]).abs().sum(1) <= CLOSE]
     assert pairs is not None
@@ -125,8 +133,17 @@ def classify(
     }
 
 
-def _lively(net: nn.Module) -> nn.Module:
-    """The network with He's initialisation, as torch's own shrinks differences a thousandfold, and a random epsilon.
+@torch.no_grad()
+def _outputs(net: Ordered, inputs: Mapping[str, Tensor], frames: PermSet | None) -> Float[Tensor, "b c"]:
+    found = []
+    for start in range(0, len(inputs["adjacency"]), _ROWS):
+        part = slice(start, start + _ROWS)
+        found.append(net.seen({name: x[part] for name, x in inputs.items()}, None if frames is None else frames[part]))
+    return torch.cat(found)
+
+
+def _enliven(net: nn.Module) -> None:
+    """Give a network He's initialisation, as torch's own shrinks differences a thousandfold, and a random epsilon.
 
     Where epsilon is 0 a node counts as its own neighbour: a network that knows places then takes some orders for equal.
     """
@@ -135,7 +152,6 @@ def _lively(net: nn.Module) -> nn.Module:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if isinstance(module, GIN):
             nn.init.uniform_(module.own)
-    return net
 
 
 def _mates(numbers: Int[Tensor, " b"]) -> Int[Tensor, "p 2"]:
