@@ -65,11 +65,41 @@ def test_the_models_are_exactly_equivariant_in_float64(name, group):
         assert error(model, symmetry, inputs_of(name)) <= 1e-10
 
 
-@pytest.mark.parametrize("name", ["pointnet", "dgcnn", "gnn"])
+@pytest.mark.parametrize("name", ["pointnet", "dgcnn", "local", "gnn"])
 def test_models_of_se3_are_not_those_of_e3(name):
     model, symmetry = models(SE(3))[name]
     model.double()
-    assert error(model, Symmetry(E(3), symmetry.inputs, symmetry.output), inputs_of(name)) > 1e-4
+    assert error(model, symmetry, inputs_of(name)) <= 1e-10
+    whole = Symmetry(E(3), symmetry.inputs, symmetry.output)
+    assert max(error(model, whole, inputs_of(name)) for _ in range(3)) > 1e-4  # a draw may hold no reflection
+
+
+@torch.no_grad()
+def test_lines_are_compared_as_projectors_and_these_move_with_the_points():
+    model = models(E(3))["pointnet"][0].double()
+    x, shift = cloud(), torch.randn(3, 1, 3, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(3, 3, 3, dtype=torch.float64))[0]
+    before, after = (projectors(model(points)) for points in (x, x @ turn.mT + shift))
+    torch.testing.assert_close(after, turn.unsqueeze(1) @ before @ turn.mT.unsqueeze(1), atol=1e-10, rtol=0)
+    torch.testing.assert_close(before.diagonal(dim1=-2, dim2=-1).sum(-1), torch.ones(3, 24).double())
+    law = models(E(3))["pointnet"][1]
+    assert law.distance(model(x), -model(x), {"points": x}).max() <= 1e-10  # the sign is open
+
+
+def projectors(line):
+    return line.unsqueeze(-1) * line.unsqueeze(-2) / line.square().sum(-1)[..., None, None]
+
+
+@torch.no_grad()
+def test_local_frames_are_exact_for_each_neighbourhood_alone():
+    model = patchwise().double()
+    x = cloud(40, 1)
+    near, far = x[:, :20], x[:, 20:] + 100  # two clouds that are not neighbours
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
+    before, after = model(torch.cat([near, far], 1)), model(torch.cat([near @ turn.T, far], 1))
+    turned = turn @ projectors(before[:, :20]) @ turn.T
+    torch.testing.assert_close(projectors(after[:, :20]), turned, atol=1e-10, rtol=0)
+    torch.testing.assert_close(projectors(after[:, 20:]), projectors(before[:, 20:]), atol=1e-10, rtol=0)
 
 
 def test_a_plain_network_is_not_equivariant():
@@ -94,25 +124,43 @@ def padded(x, mask):
     return torch.cat([x, torch.full_like(x[:, :4], 7.0)], 1) * mask.unsqueeze(-1) + 7 * ~mask.unsqueeze(-1)
 
 
+def masked(name, group):
+    """The same network with a mask among the inputs of its symmetry."""
+    if name not in ("pointnet", "dgcnn"):
+        return models(group)[name][0].double()
+    lines = Symmetry(group, {"points": Point(), "mask": Mask()}, Line())
+    options = {"layers": 2, "neighbours": 6} if name == "dgcnn" else {}
+    return {"pointnet": FAPointNet, "dgcnn": FADGCNN}[name](lines, hidden=16, **options).double()
+
+
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_padding_changes_nothing(name):
-    lines = Symmetry(E(3), {"points": Point(), "mask": Mask()}, Line())
-    model, symmetry = models(E(3))[name]
-    if name in ("pointnet", "dgcnn"):
-        masked = {"pointnet": FAPointNet, "dgcnn": FADGCNN}[name](
-            lines, hidden=16, **({"layers": 2, "neighbours": 6} if name == "dgcnn" else {})
-        )
-        masked.load_state_dict(model.state_dict())
-    else:
-        masked = model
-    model.double(), masked.double()
+    model = masked(name, E(3))
     inputs = inputs_of(name)
-    n = next(iter(inputs.values())).shape[1]
-    mask = (torch.arange(n + 4) < n).expand(len(next(iter(inputs.values()))), -1)
-    out = masked(**{key: padded(x, mask) for key, x in inputs.items()}, mask=mask)
-    assert (out[:, n:] == 0).all()
-    assert symmetry.distance(out[:, :n], symmetry.call(model, inputs), inputs).max() <= 1e-10
+    b, n = next(iter(inputs.values())).shape[:2]
+    counts = torch.arange(b) % 3 + n - 3  # clouds of several sizes
+    mask = torch.arange(n + 4) < counts.unsqueeze(-1)
+    padded = {key: torch.nn.functional.pad(x, (0, 0, 0, 4)) for key, x in inputs.items()}
+    padded = {key: torch.where(mask.unsqueeze(-1), x, 7.0) for key, x in padded.items()}
+    out = model(**padded, mask=mask)
+    assert (out[~mask] == 0).all()
+    law = models(E(3))[name][1]
+    for i, count in enumerate(counts):
+        alone = {key: x[i : i + 1, :count] for key, x in inputs.items()}
+        whole = torch.ones(1, int(count), dtype=torch.bool)
+        assert law.distance(out[i : i + 1, :count], model(**alone, mask=whole), alone).max() <= 1e-10
+
+
+@pytest.mark.parametrize("group", [E(3), SE(3)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_padded_models_are_exactly_equivariant_in_float64(name, group):
+    model, plain_law = masked(name, group), models(group)[name][1]
+    inputs = inputs_of(name)
+    b, n = next(iter(inputs.values())).shape[:2]
+    mask = torch.arange(n) < (torch.arange(b) % 3 + n - 2).unsqueeze(-1)
+    law = Symmetry(group, {**plain_law.inputs, "mask": Mask()}, plain_law.output)
+    assert error(model, law, {**inputs, "mask": mask}) <= 1e-10
 
 
 @torch.no_grad()
@@ -175,6 +223,32 @@ def test_a_hidden_layer_is_framed_anew():
         return layer(h.flatten(-2)).unflatten(-1, (-1, 3))
 
     assert error(flat, law, {"h": h.unflatten(-1, (-1, 3))}) <= 1e-12
+
+
+@torch.no_grad()
+def test_hidden_features_of_the_gnn_are_framed_by_themselves():
+    model = FAGNN(channels=4, layers=3).double()
+    seen = []
+
+    def keep(_, args, inputs):
+        seen.append(inputs["h"])
+
+    for layer in (*model.hidden, model.last):
+        layer.averaged.net.register_forward_pre_hook(keep, with_kwargs=True)
+    x = scene()
+    model(**x)
+    for h in seen:  # (8 copies of 6 samples, 5 nodes, 4 vectors, 3): the axes of all vectors of a sample
+        second = torch.einsum("bnci,bncj->bij", h, h)
+        assert h.shape == (48, 5, 4, 3)
+        assert (second - torch.diag_embed(second.diagonal(dim1=-2, dim2=-1))).abs().max() <= 1e-9
+    assert len(seen) == 2
+    law = Symmetry(O(3), {"h": Vector(), "edges": Scalar(per="edge"), "mask": Mask()}, Vector())
+    hidden = {"h": cloud(20, 6).unflatten(1, (5, 4)), "edges": torch.randn(6, 5, 5, 2).double()}
+
+    def flat(h, **pairs):
+        return model.hidden[0](h.flatten(-2), **pairs).unflatten(-1, (-1, 3))
+
+    assert error(flat, law, {**hidden, "mask": torch.ones(6, 5, dtype=torch.bool)}) <= 1e-12
 
 
 def test_the_number_of_nodes_is_not_written_into_the_network():

@@ -5,6 +5,7 @@ from torsor.data._digits import digits
 from torsor.data._graphs import connected_graphs, graph8c, read_graph6
 from torsor.data._graphs_exp import exp_graphs
 from torsor.data._graphs_regular import sr25, strongly_regular_25
+from torsor.data._meshes import sample_meshes
 from torsor.data._nbody import nbody, restart_floor
 from torsor.data._normals import ABCMeshes, normals
 from torsor.data._pedestrians import Tracks, pedestrians, read_eth_ucy, windows
@@ -28,6 +29,7 @@ __all__ = [
     "read_graph6",
     "resolve_charges",
     "restart_floor",
+    "sample_meshes",
     "simulate_charges",
     "sources",
     "sr25",

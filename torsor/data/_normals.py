@@ -88,7 +88,7 @@ def ABCMeshes(root: str | Path | None = None, points: int = 512, *, dtype: torch
 
     Arguments:
         root: a folder with `train.npz` and `test.npz`, and perhaps `valid.npz`, each with the arrays `points` and
-            `normals (S, N, 3)`; by default `$TORSOR_DATA/abc`.
+            `normals (S, N, 3)`, as `sample_meshes` writes them; by default `$TORSOR_DATA/abc`.
         points: the first so many of each cloud are taken.
         dtype: of the tensors; torch's default dtype by default.
 
@@ -138,8 +138,8 @@ def abc_folder() -> Path:
 ABC_FILES = ("train.npz", "test.npz")
 HOW_TO_GET_ABC = (
     "set $TORSOR_DATA to a folder that holds a folder abc, sample points with their normals from the meshes of the ABC"
-    " collection (arXiv 1812.06216), and put train.npz, test.npz and perhaps valid.npz there, each with the arrays"
-    " points and normals of shape (shapes, points, 3)"
+    " collection (arXiv 1812.06216) with torsor.data.sample_meshes, and put train.npz, test.npz and perhaps valid.npz"
+    " there, each with the arrays points and normals of shape (shapes, points, 3)"
 )
 
 
