@@ -24,7 +24,6 @@ FLOOR = "floor of the data"
 LONG_AUGMENTED = "augmented, long"
 LONG_STOCHASTIC = "stochastic_frames, long"
 FA_GNN = "FA-GNN"
-FA_GNN_STOCHASTIC = "FA-GNN, stochastic frames"
 _PAPER = "Puny et al. 2022 (arXiv 2110.03336)"
 _GNN, _FA_GNN = 0.0107, 0.0057  # Table 3: mean squared error of the plain network and of FA-GNN
 _ROTATIONS = {"group": "O(3)"}
@@ -41,7 +40,7 @@ class NBody(Comparison):
         desk = Plan(
             data={"protocol": "egnn", "train": 300, "valid": 100, "test": 1000},
             backbone={"hidden": 40, "layers": 3},
-            arms=_arms(800, 500, Arm("plain", FA_GNN_STOCHASTIC, backbone=_fa_gnn(channels=13, layers=3, samples=1))),
+            arms=_arms(800, 500, _fa_gnn(channels=13, layers=2)),
             seeds=(1, 2),
             epochs=200,
             batch_size=100,
@@ -51,12 +50,12 @@ class NBody(Comparison):
         )
         if scale == "smoke":
             data = {"protocol": "egnn", "train": 40, "valid": 20, "test": 40}
-            arms = _arms(4, 3, Arm("plain", FA_GNN_STOCHASTIC, backbone=_fa_gnn(channels=3, layers=2, samples=1)))
+            arms = _arms(4, 3, _fa_gnn(channels=3, layers=2))
             backbone = {"hidden": 8, "layers": 1}
             return replace(desk, data=data, arms=arms, backbone=backbone, seeds=(1,), epochs=2, audit_samples=20)
         if scale == "paper":
             data = {"protocol": "egnn", "train": 3000, "valid": 2000, "test": 2000}
-            arms = _arms(40_000, 25_000, Arm("plain", FA_GNN, backbone=_fa_gnn(channels=20, layers=4)))
+            arms = _arms(40_000, 25_000, _fa_gnn(channels=20, layers=4))
             backbone = {"hidden": 60, "layers": 4}
             return replace(desk, data=data, arms=arms, backbone=backbone, epochs=10_000, lr=1e-3)
         return desk
@@ -78,7 +77,10 @@ class NBody(Comparison):
 
     def trials(self, scale: str, seeds: Sequence[int] | None = None) -> list[Trial]:
         floor = {"data": self.plan(scale).data, "orientations": 4 if scale == "smoke" else 16}
-        return [*super().trials(scale, seeds), Trial(self.name, FLOOR, 0, floor)]
+        found = super().trials(scale, seeds)
+        if scale == "desk" and seeds is None:  # one seed of the slowest row, which no claim reads at this scale
+            found = [trial for trial in found if trial.name != FA_GNN or trial.seed == found[0].seed]
+        return [*found, Trial(self.name, FLOOR, 0, floor)]
 
     def run(self, trial: Trial, space: Workspace) -> dict[str, Any]:
         if trial.name != FLOOR:
@@ -161,8 +163,9 @@ class NBody(Comparison):
 study = NBody()
 
 
-def _fa_gnn(**options: int) -> dict[str, Any]:
-    return {"net": FA_GNN, **options}
+def _fa_gnn(channels: int, layers: int) -> Arm:
+    """The network of the paper, with frames of its own in every layer; nothing is left for a treatment to do."""
+    return Arm("plain", FA_GNN, backbone={"net": FA_GNN, "channels": channels, "layers": layers})
 
 
 def _arms(long_augmented: int, long_stochastic: int, fa_gnn: Arm) -> list[Arm]:
@@ -221,7 +224,7 @@ def _same_time(what: str, name: str, records: Sequence[Record], scale: str) -> C
 
 def _by_budget(records: Sequence[Record]) -> list[str]:
     """What is best at equal epochs, and what the same computing time buys."""
-    equal = ("plain", "augmented", "canonical_frame", "stochastic_frames", "frame_averaged", FA_GNN_STOCHASTIC, FA_GNN)
+    equal = ("plain", "augmented", "canonical_frame", "stochastic_frames", "frame_averaged", FA_GNN)
     errors = {name: error for name in equal if (error := mean(records, name, "test_error")) is not None}
     if not errors:
         return []
