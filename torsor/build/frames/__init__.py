@@ -6,6 +6,7 @@ from torsor.build.frames._frameset import Frame, FrameSet
 from torsor.build.frames._learned import LearnedFrame, VectorHead, prior_matching
 from torsor.build.frames._lorentz import LorentzFrame
 from torsor.build.frames._minimal import MinimalFrame
+from torsor.build.frames._moments import PolarFrame
 from torsor.build.frames._orders import CanonicalOrder, LaplacianOrder
 from torsor.build.frames._pca import PCAFrame
 from torsor.build.frames._permset import PermSet
@@ -28,6 +29,7 @@ __all__ = [
     "MinimalFrame",
     "PCAFrame",
     "PermSet",
+    "PolarFrame",
     "ProductFrame",
     "RobustFrame",
     "ScaleFrame",

@@ -1,0 +1,445 @@
+"""Correlations on a group R^n x H, by Monte Carlo over H: lifting, group, and separable ones."""
+
+import math
+import warnings
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from torsor.actions import pixel_grid
+from torsor.build.lie._kernels import (
+    GroupBasis,
+    GroupWindow,
+    KernelLike,
+    Linear,
+    Siren,
+    SpatialBasis,
+    is_builtin,
+    siren_coordinates,
+)
+from torsor.build.lie._sampling import GroupFeature, SamplePlan, as_plan
+from torsor.groups import Group
+from torsor.groups.measure import GroupSample, Proposal
+
+_CONVOLUTIONS = {2: nn.functional.conv2d, 3: nn.functional.conv3d}
+_REACH = 1 + 1e-6
+
+
+class _Convolution(nn.Module):
+    """What lifting and group correlations share: the pixels of the kernel, and what may be called with what."""
+
+    def __init__(
+        self,
+        n: int,
+        in_channels: int,
+        out_channels: int,
+        support_radius: float,
+        max_stretch: float,
+        kernel: KernelLike,
+        kernel_size: int | None,
+        stride: int,
+        padding: Literal["same", "valid"] | int,
+        bias: bool,
+        clip: Literal["raise", "warn"],
+    ) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stride", stride)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value!r}")
+        for name, width in (("support_radius", support_radius), ("max_stretch", max_stretch)):
+            if not width > 0:
+                raise ValueError(f"{name} must be positive; got {width}")
+        size = 2 * math.ceil(support_radius * max_stretch) + 1 if kernel_size is None else kernel_size
+        if size < 1 or (padding == "same" and size % 2 == 0):
+            raise ValueError(f'kernel_size must be odd where padding="same"; got {size}')
+        if not (padding in ("same", "valid") or (isinstance(padding, int) and padding >= 0)):
+            raise ValueError(f'padding must be "same", "valid" or a number of pixels; got {padding!r}')
+        if clip not in ("raise", "warn"):
+            raise ValueError(f'clip must be "raise" or "warn"; got {clip!r}')
+        self.n, self.in_channels, self.out_channels = n, in_channels, out_channels
+        self.support_radius, self.kernel_size, self.stride, self.clip = support_radius, size, stride, clip
+        self.padding = {"same": size // 2, "valid": 0}.get(padding, padding)  # type: ignore[arg-type, call-overload]
+        self.kernel_name = kernel if isinstance(kernel, str) else getattr(kernel, "__name__", "function")
+        self.builtin = is_builtin(kernel)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.register_buffer("pixels", pixel_grid((size,) * n, torch.zeros(())).flatten(0, -2), persistent=False)
+
+    def _points(self, sample: GroupSample) -> Float[Tensor, "n_out p d"]:
+        """The pixels of the window as each element sees them, `A^-1 u`."""
+        self._check_reach(sample)
+        return self.pixels.to(sample.g_inv) @ sample.g_inv.mT
+
+    def _check_reach(self, sample: GroupSample) -> None:
+        if not self.builtin:
+            return
+        stretch = float(torch.linalg.matrix_norm(sample.g.detach(), 2).max())
+        reach = self.support_radius * stretch
+        if reach > (self.kernel_size // 2 + 1) * _REACH:
+            words = (
+                f"an element stretches by {stretch:.3g}: a kernel of radius {self.support_radius:g} then reaches"
+                f" {reach:.3g} pixels, and the window of {self.kernel_size} pixels ends at {self.kernel_size // 2};"
+                " raise max_stretch, or narrow the proposal"
+            )
+            if self.clip == "raise":
+                raise ValueError(f'{words} (clip="warn" cuts the kernel off)')
+            warnings.warn(words, stacklevel=4)
+
+    def _correlate(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+        return _CONVOLUTIONS[self.n](x, weight.to(x.dtype), stride=self.stride, padding=self.padding, groups=groups)
+
+    def _finish(self, values: Float[Tensor, "b c n *spatial"]) -> Tensor:
+        if self.bias is None:
+            return values
+        return values + self.bias.reshape(-1, *[1] * (self.n + 1)).to(values.dtype)
+
+    def _check_space(self, spatial: torch.Size, what: str) -> None:
+        if any(side + 2 * self.padding < self.kernel_size for side in spatial):  # type: ignore[operator]
+            raise ValueError(f"{what} of {tuple(spatial)} pixels is smaller than the kernel of {self.kernel_size}")
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel={self.kernel_name!r},"
+            f" support_radius={self.support_radius:g}, kernel_size={self.kernel_size}"
+        )
+
+
+class LiftingConv(_Convolution):
+    """The correlation of an image with a kernel in every pose: `F(x, A) = |det A|^-1 sum_u k(A^-1 u) f(x + u)`.
+
+    Equivariant to translations, and to `H` as far as pixels allow: `F(x, A)` of the moved image is that of the image at
+    `(B^-1 x, B^-1 A)`. The factor of the determinant is what equivariance asks for.
+
+    Arguments:
+        plan: the elements `A`: a plan, a proposal or a group.
+        in_channels, out_channels: of the image and of the feature.
+        n: dimension of space, 2 or 3.
+        support_radius: of the kernel at `A = 1`, in pixels.
+        max_stretch: how far elements may stretch; decides the window, `2 ceil(support_radius max_stretch) + 1` pixels.
+        kernel: `"basis"`, smooth functions with learned coefficients; `"siren"`, a sine network; or a function of
+            `A^-1 u`, `(N, P, n)` in pixels, to `(N, P)` or `(N, P, out, in)`.
+        kernel_size: the window in pixels, instead.
+        stride, padding: as in `torch.nn.functional.conv2d`; `"same"` pads by half the window.
+        bias: a learned constant per channel.
+        clip: `"raise"` where an element stretches the kernel beyond the window, or `"warn"` and cut it off.
+
+    Shapes: `(B, in, H, W)` to a `GroupFeature` with values `(B, out, N, H', W')`.
+
+    Raises:
+        ValueError: a size is not positive, an image is smaller than the kernel or has other channels, an element
+            stretches the kernel beyond the window.
+
+    Source: Mironenco, Forré 2024 (arXiv 2310.11366), section 4, with the determinant; Cohen, Welling 2016.
+
+    >>> import torch
+    >>> from torsor.groups import Cyclic
+    >>> LiftingConv2d(Cyclic(4), 1, 8)(torch.zeros(2, 1, 16, 16)).values.shape
+    torch.Size([2, 8, 4, 16, 16])
+    """
+
+    def __init__(
+        self,
+        plan: SamplePlan | Proposal | Group,
+        in_channels: int,
+        out_channels: int,
+        *,
+        n: int = 2,
+        support_radius: float = 2.0,
+        max_stretch: float = 1.5,
+        kernel: KernelLike = "basis",
+        kernel_size: int | None = None,
+        stride: int = 1,
+        padding: Literal["same", "valid"] | int = "same",
+        bias: bool = False,
+        clip: Literal["raise", "warn"] = "raise",
+    ) -> None:
+        super().__init__(
+            n, in_channels, out_channels, support_radius, max_stretch, kernel, kernel_size, stride, padding, bias, clip
+        )
+        self.plan = as_plan(plan)
+        _check_group(self.plan.group, n)
+        self.kernel = _spatial_kernel(kernel, self, in_channels * out_channels, in_channels)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c *spatial"],
+        sample: GroupSample | None = None,
+        generator: torch.Generator | None = None,
+    ) -> GroupFeature:
+        """The feature of a batch of images, at the elements of the plan or at those that are given."""
+        if x.ndim != self.n + 2 or x.shape[1] != self.in_channels:
+            axes = "height, width" if self.n == 2 else "depth, height, width"
+            raise ValueError(f"x must be (batch, {self.in_channels}, {axes}); got {tuple(x.shape)}")
+        self._check_space(x.shape[2:], "an image")
+        sample = self.plan(generator, x) if sample is None else sample
+        elements = len(sample.g)
+        kernel = _as_weight(self.kernel(self._points(sample)), self.out_channels, self.in_channels)  # n_out p out in
+        weight = kernel / torch.linalg.det(sample.g).abs().reshape(-1, 1, 1, 1)
+        weight = weight.permute(2, 0, 3, 1).reshape(-1, self.in_channels, *[self.kernel_size] * self.n)
+        out = self._correlate(x, weight)
+        return GroupFeature(self._finish(out.unflatten(1, (self.out_channels, elements))), sample)
+
+
+class GroupConv(_Convolution):
+    """The correlation on the group: `F'(x, A) = sum_j w_j |det B_j|^-1 sum_u k(A^-1 u, A^-1 B_j) F(x + u, B_j)`.
+
+    The sum over `j` is the Monte Carlo integral over Haar measure of `H`, with the weights of the sample.
+
+    Arguments:
+        in_channels, out_channels: of the features.
+        plan: the elements `A` of the output; by default those of the input.
+        n: dimension of space, 2 or 3.
+        support_radius, max_stretch, kernel, kernel_size, stride, padding, bias, clip: as in `LiftingConv`; a function
+            takes `(A^-1 u, A^-1 B)`, `(N, M, P, n)` and `(N, M, P, n, n)`, to `(N, M, P)` or `(N, M, P, out, in)`.
+        group_window: width in `Y` of the Gaussian window around `A`, where `A^-1 B = exp(Y) R`; None for none.
+        angle_window: its width in the angle of `R`; None for none.
+        weighting: `"haar"`, the weights of the sample; `"none"`, all the same.
+        self_normalised: divide by the sum of weights times windows: biased by O(1/N), but without the loss at the rim
+            of the sampled region.
+        separable: the kernel is a sum of `rank` products of a function of space and one of the group.
+        rank: of separable kernels.
+
+    Shapes: a `GroupFeature` with values `(B, in, M, H, W)` to one with `(B, out, N, H', W')`.
+
+    Raises:
+        ValueError: as `LiftingConv`; a separable kernel that is a function.
+
+    Source: Mironenco, Forré 2024 (arXiv 2310.11366), section 4; Knigge, Romero, Bekkers 2022 (arXiv 2110.13059) for
+        separable kernels.
+
+    >>> import torch
+    >>> from torsor.groups import Cyclic
+    >>> feature = LiftingConv2d(Cyclic(4), 1, 8)(torch.zeros(2, 1, 16, 16))
+    >>> GroupConv2d(8, 5, group_window=None)(feature).values.shape
+    torch.Size([2, 5, 4, 16, 16])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        plan: SamplePlan | Proposal | Group | None = None,
+        n: int = 2,
+        support_radius: float = 2.0,
+        max_stretch: float = 1.5,
+        kernel: KernelLike = "basis",
+        kernel_size: int | None = None,
+        stride: int = 1,
+        padding: Literal["same", "valid"] | int = "same",
+        bias: bool = False,
+        clip: Literal["raise", "warn"] = "raise",
+        group_window: float | None = 0.25,
+        angle_window: float | None = None,
+        weighting: Literal["haar", "none"] = "haar",
+        self_normalised: bool = True,
+        separable: bool = True,
+        rank: int = 3,
+    ) -> None:
+        super().__init__(
+            n, in_channels, out_channels, support_radius, max_stretch, kernel, kernel_size, stride, padding, bias, clip
+        )
+        if weighting not in ("haar", "none"):
+            raise ValueError(f'weighting must be "haar" or "none"; got {weighting!r}')
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+            raise ValueError(f"rank must be at least 1; got {rank!r}")
+        self.plan = None if plan is None else as_plan(plan)
+        self.weighting, self.self_normalised = weighting, self_normalised
+        self.window = GroupWindow(group_window, angle_window)
+        self.separable = separable and self.builtin
+        self.rank = rank if self.separable else 1
+        if self.separable:
+            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank)
+            self.kernel = _spatial_kernel(kernel, self, rank * out_channels, rank)
+        else:
+            self.kernel = _joint_kernel(kernel, self, in_channels * out_channels, in_channels)
+
+    def forward(
+        self, feature: GroupFeature, sample: GroupSample | None = None, generator: torch.Generator | None = None
+    ) -> GroupFeature:
+        """The feature at the elements of the plan, at those that are given, or at those of the input."""
+        values = feature.values
+        if values.ndim != self.n + 3 or values.shape[1] != self.in_channels:
+            raise ValueError(
+                f"values must be (batch, {self.in_channels}, elements, *pixels), {self.n + 3} axes; got"
+                f" {tuple(values.shape)}"
+            )
+        self._check_space(values.shape[3:], "a feature")
+        if sample is None:
+            sample = feature.sample if self.plan is None else self.plan(generator, values)
+        relative = sample.g_inv.unsqueeze(1) @ feature.sample.g  # A_i^-1 B_j
+        shares = self._shares(relative, feature.sample)
+        out = (
+            self._separable(values, sample, relative, shares)
+            if self.separable
+            else self._joint(values, sample, relative, shares)
+        )
+        return GroupFeature(self._finish(out), sample)
+
+    def _shares(self, relative: Tensor, sample: GroupSample) -> Float[Tensor, "n_out n_in"]:
+        """What each element of the input counts for each of the output: weight, window and determinant."""
+        elements = len(sample.g)
+        weight = (
+            sample.log_weight.exp() if self.weighting == "haar" else torch.full_like(sample.log_weight, 1 / elements)
+        )
+        share = weight * self.window(relative)
+        if self.self_normalised:
+            total = share.sum(1, keepdim=True)
+            share = share / torch.where(total > 0, total, 1)
+        return share / torch.linalg.det(sample.g).abs()
+
+    def _separable(self, values: Tensor, sample: GroupSample, relative: Tensor, shares: Tensor) -> Tensor:
+        mixing = self.mixing(relative) * shares[..., None, None, None]  # n_out n_in rank out in
+        elements = len(sample.g)
+        mixed = torch.einsum("ijroc,bcj...->broi...", mixing.to(values.dtype), values)
+        space = self.kernel(self._points(sample)).unflatten(-1, (self.rank, self.out_channels))
+        weight = space.permute(2, 3, 0, 1).reshape(-1, 1, *[self.kernel_size] * self.n)  # (rank out n_out) 1 *window
+        out = self._correlate(mixed.flatten(1, 3), weight, groups=len(weight))
+        return out.unflatten(1, (self.rank, self.out_channels, elements)).sum(1)
+
+    def _joint(self, values: Tensor, sample: GroupSample, relative: Tensor, shares: Tensor) -> Tensor:
+        out_elements, in_elements = relative.shape[:2]
+        u = self._points(sample).unsqueeze(1)
+        pixels = u.shape[2]
+        u = u.expand(out_elements, in_elements, pixels, self.n)
+        h = relative.unsqueeze(2).expand(out_elements, in_elements, pixels, self.n, self.n)
+        kernel = _as_weight(self.kernel(u, h).flatten(0, 1), self.out_channels, self.in_channels)
+        kernel = kernel.unflatten(0, (out_elements, in_elements)) * shares[..., None, None, None]
+        weight = kernel.permute(3, 0, 4, 1, 2).reshape(  # out n_out in n_in p
+            self.out_channels * out_elements, self.in_channels * in_elements, *[self.kernel_size] * self.n
+        )
+        return self._correlate(values.flatten(1, 2), weight).unflatten(1, (self.out_channels, out_elements))
+
+
+class LiftingConv2d(LiftingConv):
+    """`LiftingConv` in the plane."""
+
+    def __init__(
+        self, plan: SamplePlan | Proposal | Group, in_channels: int, out_channels: int, **options: Any
+    ) -> None:
+        super().__init__(plan, in_channels, out_channels, n=2, **options)
+
+
+class LiftingConv3d(LiftingConv):
+    """`LiftingConv` in space, on volumes `(B, C, D, H, W)`."""
+
+    def __init__(
+        self, plan: SamplePlan | Proposal | Group, in_channels: int, out_channels: int, **options: Any
+    ) -> None:
+        super().__init__(plan, in_channels, out_channels, n=3, **options)
+
+
+class GroupConv2d(GroupConv):
+    """`GroupConv` in the plane."""
+
+    def __init__(self, in_channels: int, out_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, out_channels, n=2, **options)
+
+
+class GroupConv3d(GroupConv):
+    """`GroupConv` in space, on volumes."""
+
+    def __init__(self, in_channels: int, out_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, out_channels, n=3, **options)
+
+
+class _SpatialKernel(nn.Module):
+    """A basis with learned coefficients, on points in pixels."""
+
+    def __init__(self, basis: SpatialBasis, linear: Linear) -> None:
+        super().__init__()
+        self.basis, self.linear = basis, linear
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.linear(self.basis(u))
+
+
+class _SpatialSiren(nn.Module):
+    """A sine network on points in units of the radius, cut off beyond it."""
+
+    def __init__(self, radius: float, siren: Siren) -> None:
+        super().__init__()
+        self.radius, self.siren = radius, siren
+
+    def forward(self, u: Tensor, h: Tensor | None = None) -> Tensor:
+        inside = (u.square().sum(-1, keepdim=True) <= self.radius**2).to(u.dtype)
+        return self.siren(siren_coordinates(u, self.radius, h)) * inside
+
+
+class _JointBasis(nn.Module):
+    """Products of functions of space and of the group, with learned coefficients."""
+
+    def __init__(self, basis: SpatialBasis, group: GroupBasis, linear: Linear) -> None:
+        super().__init__()
+        self.basis, self.group, self.linear = basis, group, linear
+
+    def forward(self, u: Tensor, h: Tensor) -> Tensor:
+        products = self.basis(u).unsqueeze(-1) * self.group(h[..., :1, :, :]).unsqueeze(-2)
+        return self.linear(products.flatten(-2))
+
+
+class _GroupMixing(nn.Module):
+    """The part of a separable kernel on the group: matrices between channels."""
+
+    def __init__(self, kernel: KernelLike, n: int, in_channels: int, out_channels: int, rank: int) -> None:
+        super().__init__()
+        self.shape = (rank, out_channels, in_channels)
+        channels, self.siren, self.basis, self.linear = math.prod(self.shape), None, None, None
+        if kernel == "siren":
+            self.siren = Siren(n * (n + 1) // 2 + (2 if n == 2 else n * n), channels, in_channels)
+        else:
+            self.basis = GroupBasis(n)
+            self.linear = Linear(self.basis.size, channels, 0.1 / math.sqrt(in_channels))
+            with torch.no_grad():  # the first function is 1: near the identity the kernel starts as a matrix
+                self.linear.weight[0] = torch.randn(channels) / math.sqrt(in_channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Matrices `(n_out, n_in, rank, out, in)`."""
+        if self.siren is not None:
+            values = self.siren(siren_coordinates(h[..., :0, 0], 1.0, h))
+        else:
+            values = self.linear(self.basis(h))  # type: ignore[misc]
+        return values.unflatten(-1, self.shape)
+
+
+def _spatial_kernel(kernel: Any, layer: _Convolution, channels: int, fan_channels: int) -> Any:
+    """A kernel on space with `channels` values, scaled for sums over `fan_channels` channels and the pixels."""
+    if not layer.builtin:
+        return kernel
+    if kernel == "siren":
+        inside = int((layer.pixels.square().sum(-1) <= layer.support_radius**2).sum())  # type: ignore[operator]
+        return _SpatialSiren(layer.support_radius, Siren(layer.n, channels, fan_channels * inside))
+    basis = SpatialBasis(layer.n, layer.support_radius)
+    energy = float(basis(layer.pixels).square().sum())  # type: ignore[arg-type]
+    return _SpatialKernel(basis, Linear(basis.size, channels, math.sqrt(2 / (fan_channels * energy))))
+
+
+def _joint_kernel(kernel: Any, layer: _Convolution, channels: int, fan_channels: int) -> Any:
+    """A kernel on space and group."""
+    if not layer.builtin:
+        return kernel
+    if kernel == "siren":
+        inside = int((layer.pixels.square().sum(-1) <= layer.support_radius**2).sum())  # type: ignore[operator]
+        features = layer.n + layer.n * (layer.n + 1) // 2 + (2 if layer.n == 2 else layer.n**2)
+        return _SpatialSiren(layer.support_radius, Siren(features, channels, fan_channels * inside))
+    space, group = SpatialBasis(layer.n, layer.support_radius), GroupBasis(layer.n)
+    energy = float(space(layer.pixels).square().sum())  # type: ignore[arg-type]
+    linear = Linear(space.size * group.size, channels, 0.1 * math.sqrt(2 / (fan_channels * energy)))
+    with torch.no_grad():
+        linear.weight.view(space.size, group.size, channels)[:, 0] *= 10
+    return _JointBasis(space, group, linear)
+
+
+def _as_weight(values: Tensor, out: int, into: int) -> Float[Tensor, "n_out p out in"]:
+    """Values of a kernel as matrices between channels; one number per point goes to all of them."""
+    if values.ndim == 2:
+        return values[..., None, None].expand(-1, -1, out, into)
+    if values.ndim == 3:
+        return values.unflatten(-1, (out, into))
+    return values
+
+
+def _check_group(group: Group, n: int) -> None:
+    if group.n != n or getattr(group, "is_affine", False):
+        raise ValueError(f"the elements of a plan must be matrices of R^{n}, without translations; got {group}")

@@ -1,0 +1,138 @@
+"""Pooling, normalisation and blurring of features on a group."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from torsor.build.lie._sampling import GroupFeature
+
+Pool = Literal["max", "mean", "logsumexp"]
+Over = Literal["group", "space", "both"]
+
+
+class GroupPool(nn.Module):
+    """A feature on the group, pooled over `H`, over space, or over both.
+
+    Arguments:
+        kind: `"max"`; `"mean"`, over the group with the weights of the sample; `"logsumexp"`, a soft maximum.
+        over: `"group"`, `"space"` or `"both"`.
+
+    Shapes: `(B, C, N, *spatial)` to `(B, C, *spatial)`, `(B, C, N)` or `(B, C)`.
+
+    A maximum needs no measure. A mean over a group that is not compact is finite only because the sampled region is:
+    it is invariant up to what leaves that region.
+
+    >>> import torch
+    >>> from torsor.build.lie import GroupPool, LiftingConv2d
+    >>> from torsor.groups import Cyclic
+    >>> GroupPool("max", "both")(LiftingConv2d(Cyclic(4), 1, 8)(torch.zeros(2, 1, 9, 9))).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(self, kind: Pool = "max", over: Over = "group") -> None:
+        super().__init__()
+        if kind not in ("max", "mean", "logsumexp"):
+            raise ValueError(f'kind must be "max", "mean" or "logsumexp"; got {kind!r}')
+        if over not in ("group", "space", "both"):
+            raise ValueError(f'over must be "group", "space" or "both"; got {over!r}')
+        self.kind, self.over = kind, over
+
+    def forward(self, feature: GroupFeature) -> Tensor:
+        """The pooled values."""
+        x = feature.values
+        space = tuple(range(3, x.ndim))
+        axes = {"group": (2,), "space": space, "both": (2, *space)}[self.over]
+        if self.kind == "max":
+            return x.amax(axes)
+        if self.kind == "logsumexp":
+            return x.logsumexp(axes)
+        if 2 in axes:
+            share = feature.sample.log_weight.softmax(0).to(x.dtype)
+            x = x * share.reshape(-1, *[1] * len(space)) * len(share)
+        return x.mean(axes)
+
+    def extra_repr(self) -> str:
+        return f"{self.kind!r}, {self.over!r}"
+
+
+class GroupNorm(nn.Module):
+    """Mean 0 and variance 1 over channels, group and space of each sample, then a scale and a shift per channel.
+
+    Nothing depends on other samples, nor on the order of elements and pixels.
+
+    Arguments:
+        channels: of the feature.
+        affine: whether scale and shift are learned.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, *, affine: bool = True, eps: float = 1e-5) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1; got {channels}")
+        self.channels, self.eps = channels, eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def forward(self, feature: GroupFeature) -> GroupFeature:
+        """The normalised feature."""
+        x = feature.values
+        if x.shape[1] != self.channels:
+            raise ValueError(f"values must have {self.channels} channels; got {tuple(x.shape)}")
+        x = nn.functional.layer_norm(x, x.shape[1:], eps=self.eps)
+        if self.weight is not None and self.bias is not None:
+            shape = (-1, *[1] * (x.ndim - 2))
+            x = x * self.weight.reshape(shape).to(x.dtype) + self.bias.reshape(shape).to(x.dtype)
+        return feature._replace(values=x)
+
+
+class BlurPool(nn.Module):
+    """Every `stride`-th pixel after a binomial blur, so that little depends on where the grid lies.
+
+    Arguments:
+        stride: in pixels.
+        n: dimension of space.
+        width: of the blur, an odd number of pixels.
+
+    Shapes: a `GroupFeature`, or a tensor `(B, C, *spatial)`; `spatial` is divided by the stride, rounded up.
+
+    Source: Zhang 2019 (arXiv 1904.11486).
+
+    >>> import torch
+    >>> BlurPool(2)(torch.ones(1, 3, 5, 5)).shape
+    torch.Size([1, 3, 3, 3])
+    """
+
+    def __init__(self, stride: int = 2, *, n: int = 2, width: int = 5) -> None:
+        super().__init__()
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1; got {stride}")
+        if width < 1 or width % 2 == 0:
+            raise ValueError(f"width must be odd; got {width}")
+        self.stride, self.n, self.width = stride, n, width
+        row = torch.ones(1)
+        for _ in range(width - 1):
+            row = torch.nn.functional.pad(row, (1, 0)) + torch.nn.functional.pad(row, (0, 1))
+        self.register_buffer("row", row / row.sum(), persistent=False)
+
+    def forward(self, x: GroupFeature | Tensor) -> GroupFeature | Tensor:
+        """The smaller feature or image."""
+        if isinstance(x, GroupFeature):
+            return x._replace(values=self._blurred(x.values))
+        return self._blurred(x)
+
+    def _blurred(self, x: Float[Tensor, "*batch spatial"]) -> Tensor:
+        batch, spatial = x.shape[: -self.n], x.shape[-self.n :]
+        flat = x.reshape(-1, 1, *spatial)
+        convolution = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}[self.n]
+        for axis in range(self.n):
+            shape, half, step = [1] * self.n, [0] * self.n, [1] * self.n
+            shape[axis], half[axis], step[axis] = self.width, self.width // 2, self.stride
+            row = self.row.reshape(1, 1, *shape).to(flat)  # type: ignore[operator]
+            flat = convolution(flat, row, stride=tuple(step), padding=tuple(half))
+        return flat.reshape(*batch, *flat.shape[2:])
+
+    def extra_repr(self) -> str:
+        return f"{self.stride}, n={self.n}, width={self.width}"
