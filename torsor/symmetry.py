@@ -211,8 +211,14 @@ class Symmetry:
         """
         layout = self.layout(inputs)
         if layout.batch is not None or layout.mask is not None:
-            moved = self._move(g, self._out, out, layout.copies(weights.shape[1]))
-            return self._out.map(lambda a, y: layout.weighted_sum(a, weights, a.embed(y)), moved)
+            copies = layout.copies(weights.shape[1])
+
+            def restored(action: Action, y: Tensor) -> Tensor:
+                moved = copies.move(action, self.group, g, y)  # back to where the mask of the inputs holds
+                moved = moved if copies.mask is None else zero_padding(action, moved, copies.mask)
+                return layout.weighted_sum(action, weights, action.embed(moved))
+
+            return self._out.map(restored, out)
         return self._out.map(lambda a, y: layout.orbit_sum(a, self.group, g, weights, y), out)
 
     def project(self, embedded: Tree) -> Tree:

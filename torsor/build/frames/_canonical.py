@@ -36,6 +36,12 @@ class ColouredGraphs:
     def __getitem__(self, index: Any) -> "ColouredGraphs":
         return ColouredGraphs(self.adjacency[index], self.colours[index], self.sizes[index])
 
+    @staticmethod
+    def joined(parts: Sequence["ColouredGraphs"]) -> "ColouredGraphs":
+        """The graphs of several batches one after another."""
+        names = ("adjacency", "colours", "sizes")
+        return ColouredGraphs(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
     def canonical(self, backend: Backend = "auto") -> Int[Tensor, "b n"]:
         """For each graph an order of its nodes, colours ascending, in which isomorphic graphs look the same."""
         b, n = self.colours.shape

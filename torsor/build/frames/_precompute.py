@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from torsor import _tree
 from torsor.actions import Batch, Edges, Shared
+from torsor.build.frames._canonical import ColouredGraphs
 from torsor.build.frames._frameset import FrameLike, FrameSet
+from torsor.build.frames._permset import PermSet
 from torsor.symmetry import Inputs, Symmetry, as_inputs
 
 
@@ -57,7 +60,15 @@ def join_frames(parts: Sequence[FrameSet]) -> FrameSet:
         )
         return replace(part, elements=elements, weights=torch.nn.functional.pad(part.weights, (0, lacking)))
 
-    even = [filled(part) for part in parts]
+    orders = all(isinstance(part, PermSet) for part in parts)
+    even = [filled(part if orders else part.alone()) for part in parts]
+
+    def rows(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in even])
+
     elements = _tree.map(lambda *each: torch.cat(each), *(part.elements for part in even))
-    facts = [torch.cat([getattr(part, name) for part in even]) for name in ("weights", "gap", "rank", "ambiguous")]
-    return FrameSet(parts[0].group, elements, *facts)
+    facts = {name: rows(name) for name in ("weights", "gap", "rank", "ambiguous")}
+    if orders:
+        graphs = ColouredGraphs.joined([part.graphs for part in even])  # type: ignore[attr-defined]
+        return replace(even[0], elements=elements, classes=rows("classes"), graphs=graphs, **facts)
+    return FrameSet(parts[0].group, elements, **facts)
