@@ -5,7 +5,7 @@ import pytest
 from torsor.build import FALocalPointNet, FrameAveraging
 from torsor.build.points import Patchwise
 from torsor.study import Record, builtin_study, run_study
-from torsor.study.builtin.normals import LOCAL, LOCAL_STOCHASTIC, LOCAL_VECTORS, PLANE_FIT
+from torsor.study.builtin._normals_claims import LOCAL, LOCAL_STOCHASTIC, LOCAL_VECTORS, PLANE_FIT
 
 ERRORS = {  # upright, rotated, frames averaged the other way
     "plain": (0.214, 0.402), "augmented": (0.267, 0.292), LOCAL: (0.158, 0.1582, 0.17),

@@ -13,24 +13,17 @@ from torsor.study._comparison import Arm, Comparison, Plan
 from torsor.study._exhibits import Answer, Column, Figure, Table
 from torsor.study._numbers import show
 from torsor.study._protocol import Record, Trial, Workspace, mean, values
+from torsor.study.builtin import _normals_claims
+from torsor.study.builtin._normals_claims import LOCAL, LOCAL_STOCHASTIC, LOCAL_VECTORS, PLANE_FIT
 
 if TYPE_CHECKING:
     from torch import nn
 
     from torsor.data import Dataset
 
-PLANE_FIT = "plane fit"
-LOCAL, LOCAL_STOCHASTIC, LOCAL_VECTORS = "local frames", "local frames, stochastic", "local frames, mean of vectors"
 _LOCAL = (LOCAL, LOCAL_STOCHASTIC)
-_PAPER = "Puny et al. 2022 (arXiv 2110.03336)"
-_TABLE = {  # Table 1: 1 - cos^2, on clouds as they are and on rotated ones, trained on clouds as they are
-    "PointNet": (0.207, 0.449),
-    "FA-PointNet": (0.158, 0.163),
-    "FA-Local-PointNet": (0.097, 0.098),
-    "DGCNN": (0.070, 0.193),
-    "FA-DGCNN": (0.067, 0.069),
-}
 _ROTATIONS = {"group": "SO(3)"}
+_UNIT = "1 - cos²"
 _VALUES = ("line", "vector")
 _SMOKE = ("plain", LOCAL, "FA-PointNet", "FA-Local-PointNet", "FA-DGCNN")
 _TWICE = ("plain", LOCAL)  # rows with two seeds at desk scale
@@ -84,7 +77,7 @@ class Normals(Comparison):
         options = dict(backbone)
         net = options.pop("net")
         if net == "patches":
-            return _local(**options)
+            return _patchwise(**options)
         if net == "PointNet":
             return PointNet(per="node", **options)
         if net == "DGCNN":
@@ -102,7 +95,7 @@ class Normals(Comparison):
     def run(self, trial: Trial, space: Workspace) -> dict[str, Any]:
         if trial.name == PLANE_FIT:
             return self._plane_fit(trial.config)
-        metrics = super().run(trial, space)
+        metrics = {**super().run(trial, space), "error_unit": _UNIT}
         if "frames" in trial.config["backbone"]:
             metrics["error_other_mean"] = self._other_mean(trial.config, space)
         return metrics
@@ -119,6 +112,7 @@ class Normals(Comparison):
         return {
             "test_error": test.mean,
             "transformed_error": moved.mean,
+            "error_unit": _UNIT,
             "parameters": 0,
             "cpu_seconds": 0.0,
             "inference_ms": milliseconds,
@@ -142,7 +136,8 @@ class Normals(Comparison):
 
     def tables(self, records: Sequence[Record], scale: str) -> list[Table]:
         main, *others = super().tables(records, scale)
-        return [main, _means_of_frames(records), *others]
+        signs = _means_of_frames(records)
+        return [main, *([signs] if signs.rows else []), *others]
 
     def figures(self, records: Sequence[Record], scale: str) -> list[Figure]:
         found = _panels.figures([record for record in records if record.trial.name != PLANE_FIT])
@@ -161,56 +156,7 @@ class Normals(Comparison):
         return replace(answer, reasons=(*answer.reasons, f"A plane through 16 neighbours, unlearned: {show(fit)}."))
 
     def claims(self, records: Sequence[Record], scale: str) -> list[Claim]:
-        tested = scale != "smoke"
-        gap = _largest_gap(records)
-        gained = _quotient(records, (LOCAL, "transformed_error"), (PLANE_FIT, "transformed_error"))
-        cheap = _quotient(records, (LOCAL_STOCHASTIC, "transformed_error"), (PLANE_FIT, "transformed_error"))
-        shown = _quotient(records, (LOCAL, "transformed_error"), ("augmented", "transformed_error"))
-        lost = _quotient(records, ("plain", "transformed_error"), ("plain", "test_error"))
-        cancelled = _quotient(records, (LOCAL_STOCHASTIC, "error_other_mean"), (LOCAL_STOCHASTIC, "test_error"))
-        mixed = _quotient(records, (LOCAL_VECTORS, "error_other_mean"), (LOCAL_VECTORS, "test_error"))
-
-        def claim(text: str, source: str, value: float | None, measured: float | None, bar: str, holds: Any) -> Claim:
-            return Claim(text, source, value, measured, bar, None if measured is None or not tested else holds, scale)
-
-        return [
-            Claim(
-                "Averaged over frames, the error is the same on rotated clouds as on upright ones.",
-                f"{_PAPER}, Table 1: FA-Local-PointNet .097 and .098",
-                0.001,
-                gap,
-                "difference <= 1e-3 (largest)",
-                None if gap is None else gap <= 1e-3,
-                scale,
-            ),
-            claim(
-                "Averaging over the frames of each neighbourhood beats the plane fit, which learns nothing.",
-                "torsor", None, gained, "error ratio <= 0.80", _most(gained, 0.80),
-            ),
-            claim(
-                "So does training on one random frame of each neighbourhood.",
-                "torsor", None, cheap, "error ratio <= 0.85", _most(cheap, 0.85),
-            ),
-            claim(
-                "On rotated clouds local frames beat augmentation at equal epochs.",
-                "torsor", None, shown, "error ratio <= 0.80", _most(shown, 0.80),
-            ),
-            claim(
-                "A plain network that was trained on upright clouds loses on rotated ones.",
-                f"{_PAPER}, Table 1: PointNet .449 / .207",
-                0.449 / 0.207, lost, "error ratio >= 1.4", None if lost is None else lost >= 1.4,
-            ),
-            claim(
-                "Trained on single frames, lines must be averaged as lines: the mean of vectors cancels.",
-                "torsor", None, cancelled, "error ratio >= 1.5", None if cancelled is None else cancelled >= 1.5,
-            ),
-            claim(
-                "Trained with the mean of vectors, the mean of lines is no longer its equal.",
-                "torsor", None, mixed, "error ratio >= 1.2", None if mixed is None else mixed >= 1.2,
-            ),
-            *(_over_plain(plain, records, scale) for plain in ("PointNet", "DGCNN")),
-            *(_of_the_table(name, records, scale) for name in ("FA-PointNet", "FA-Local-PointNet", "FA-DGCNN")),
-        ]  # fmt: skip
+        return _normals_claims.claims(records, scale)
 
 
 study = Normals()
@@ -222,9 +168,9 @@ def _patches(**options: Any) -> dict[str, Any]:
 
 def _arms(rows: Sequence[str] | None, hidden: int, neighbours: int, averaged: str) -> list[Arm]:
     """These rows, or all; `averaged` is the treatment that trains networks averaged over the frames of whole clouds."""
-    points, graph = {"net": "PointNet", "hidden": 2 * hidden}, {"net": "DGCNN", "hidden": hidden}
-    graph["neighbours"] = neighbours
-    local = {"net": "FALocalPointNet", "hidden": hidden, "neighbours": neighbours // 2, "channels": hidden * 2 // 3}
+    points = {"net": "PointNet", "hidden": 2 * hidden}
+    graph = {"net": "DGCNN", "hidden": hidden, "neighbours": neighbours}
+    local = {"net": "FALocalPointNet", "hidden": hidden}  # 20 neighbours, 42 channels, as in the paper
     every = [
         Arm("plain"),
         Arm("augmented", options=_ROTATIONS),
@@ -251,7 +197,7 @@ def _paper_data() -> dict[str, Any]:
     return {"source": "generated", "train": 2000, "valid": 200, "test": 500, "points": 512, "noise": 0.01}
 
 
-def _local(neighbours: int, hidden: int, frames: str = "", values: str = "line") -> "nn.Module":
+def _patchwise(neighbours: int, hidden: int, frames: str = "", values: str = "line") -> "nn.Module":
     """A perceptron on the neighbourhood of each point, averaged over its frames if `frames` says how many."""
     from torsor import E, Line, Point, Symmetry, Vector
     from torsor.build import FrameAveraging
@@ -280,57 +226,6 @@ def _plane(neighbours: int) -> "nn.Module":
     return PlaneFit()
 
 
-def _quotient(records: Sequence[Record], above: tuple[str, str], below: tuple[str, str]) -> float | None:
-    """The mean of a row over that of another, each by its name and the key of the number."""
-    over, under = mean(records, *above), mean(records, *below)
-    return over / under if over is not None and under else None
-
-
-def _most(measured: float | None, bar: float) -> bool | None:
-    return None if measured is None else measured <= bar
-
-
-def _largest_gap(records: Sequence[Record]) -> float | None:
-    """How far the errors on upright and on rotated clouds are apart, in any trial whose frames are exact."""
-    gaps = [
-        abs(a - b)
-        for name in (*_LOCAL, "FA-PointNet", "FA-Local-PointNet", "FA-DGCNN")
-        for a, b in zip(values(records, name, "test_error"), values(records, name, "transformed_error"), strict=True)
-    ]
-    return max(gaps) if gaps else None
-
-
-def _over_plain(plain: str, records: Sequence[Record], scale: str) -> Claim:
-    averaged = f"FA-{plain}"
-    above, below = _TABLE[averaged][1], _TABLE[plain][1]
-    measured = _quotient(records, (averaged, "transformed_error"), (plain, "transformed_error"))
-    return Claim(
-        f"On rotated clouds {averaged} beats {plain}, which saw none.",
-        f"{_PAPER}, Table 1: {above} / {below}",
-        above / below,
-        measured,
-        "error ratio <= 0.90",
-        None if measured is None or scale == "smoke" else measured <= 0.90,
-        scale,
-    )
-
-
-def _of_the_table(name: str, records: Sequence[Record], scale: str) -> Claim:
-    """A row of the paper: only the paper's shapes and its training can test it."""
-    upright, rotated = _TABLE[name]
-    theirs = [record for record in records if record.trial.config["data"]["source"] == "abc"]
-    measured = mean(theirs, name, "transformed_error") if scale == "paper" else None
-    return Claim(
-        f"On the shapes of ABC {name} reaches the error of the paper, on rotated clouds too.",
-        f"{_PAPER}, Table 1: I/I {upright}, I/SO(3) {rotated}",
-        rotated,
-        measured,
-        f"<= {1.1 * rotated:.3f}",
-        _most(measured, 1.1 * rotated),
-        "paper",
-    )
-
-
 def _means_of_frames(records: Sequence[Record]) -> Table:
     """What a network gives whose frames are averaged as in its training, and the other way."""
     columns = (
@@ -347,5 +242,6 @@ def _means_of_frames(records: Sequence[Record]) -> Table:
             "other": mean(records, name, "error_other_mean"),
         }
         for name in (*_LOCAL, LOCAL_VECTORS)
+        if values(records, name, "error_other_mean")
     ]
     return Table("The sign of a normal is open: frames are averaged as lines or as vectors.", columns, tuple(rows))
