@@ -2,11 +2,14 @@
 
 from torsor.build.frames import PolarFrame
 from torsor.build.lie._convolution import GroupConv, GroupConv2d, GroupConv3d, LiftingConv, LiftingConv2d, LiftingConv3d
+from torsor.build.lie._networks import AffineNetSmall, AffineResNet
 from torsor.build.lie._orbit import OrbitPool
 from torsor.build.lie._pooling import BlurPool, GroupNorm, GroupPool
 from torsor.build.lie._sampling import GroupFeature, SamplePlan
 
 __all__ = [
+    "AffineNetSmall",
+    "AffineResNet",
     "BlurPool",
     "GroupConv",
     "GroupConv2d",

@@ -42,7 +42,7 @@ class _Convolution(nn.Module):
         stride: int,
         padding: Literal["same", "valid"] | int,
         bias: bool,
-        clip: Literal["raise", "warn"],
+        clip: Literal["raise", "warn", "ignore"],
     ) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stride", stride)):
@@ -56,8 +56,8 @@ class _Convolution(nn.Module):
             raise ValueError(f'kernel_size must be odd where padding="same"; got {size}')
         if not (padding in ("same", "valid") or (isinstance(padding, int) and padding >= 0)):
             raise ValueError(f'padding must be "same", "valid" or a number of pixels; got {padding!r}')
-        if clip not in ("raise", "warn"):
-            raise ValueError(f'clip must be "raise" or "warn"; got {clip!r}')
+        if clip not in ("raise", "warn", "ignore"):
+            raise ValueError(f'clip must be "raise", "warn" or "ignore"; got {clip!r}')
         self.n, self.in_channels, self.out_channels = n, in_channels, out_channels
         self.support_radius, self.kernel_size, self.stride, self.clip = support_radius, size, stride, clip
         self.padding = {"same": size // 2, "valid": 0}.get(padding, padding)  # type: ignore[arg-type, call-overload]
@@ -72,7 +72,7 @@ class _Convolution(nn.Module):
         return self.pixels.to(sample.g_inv) @ sample.g_inv.mT
 
     def _check_reach(self, sample: GroupSample) -> None:
-        if not self.builtin:
+        if not self.builtin or self.clip == "ignore":
             return
         stretch = float(torch.linalg.matrix_norm(sample.g.detach(), 2).max())
         reach = self.support_radius * stretch
@@ -122,7 +122,8 @@ class LiftingConv(_Convolution):
         kernel_size: the window in pixels, instead.
         stride, padding: as in `torch.nn.functional.conv2d`; `"same"` pads by half the window.
         bias: a learned constant per channel.
-        clip: `"raise"` where an element stretches the kernel beyond the window, or `"warn"` and cut it off.
+        clip: where an element stretches the kernel beyond the window: `"raise"`, or cut it off with `"warn"` and
+            without a word with `"ignore"`.
 
     Shapes: `(B, in, H, W)` to a `GroupFeature` with values `(B, out, N, H', W')`.
 
@@ -152,7 +153,7 @@ class LiftingConv(_Convolution):
         stride: int = 1,
         padding: Literal["same", "valid"] | int = "same",
         bias: bool = False,
-        clip: Literal["raise", "warn"] = "raise",
+        clip: Literal["raise", "warn", "ignore"] = "raise",
     ) -> None:
         super().__init__(
             n, in_channels, out_channels, support_radius, max_stretch, kernel, kernel_size, stride, padding, bias, clip
@@ -229,7 +230,7 @@ class GroupConv(_Convolution):
         stride: int = 1,
         padding: Literal["same", "valid"] | int = "same",
         bias: bool = False,
-        clip: Literal["raise", "warn"] = "raise",
+        clip: Literal["raise", "warn", "ignore"] = "raise",
         group_window: float | None = 0.25,
         angle_window: float | None = None,
         weighting: Literal["haar", "none"] = "haar",
