@@ -6,8 +6,7 @@ import torch
 from torsor import Line, O, Symmetry, Vector, learn
 from torsor.build import FrameAveraging
 from torsor.build.backbones import MLP, Flattened
-from torsor.build.points import Patchwise
-from torsor.build.points._clouds import LOCAL_FRAME
+from torsor.build.points import LOCAL_FRAME, Patchwise
 from torsor.data import normals
 
 K = 16

@@ -133,16 +133,17 @@ def masked(name, group):
     return {"pointnet": FAPointNet, "dgcnn": FADGCNN}[name](lines, hidden=16, **options).double()
 
 
+@pytest.mark.parametrize("garbage", [7.0, torch.nan])
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_padding_changes_nothing(name):
+def test_padding_changes_nothing(name, garbage):
     model = masked(name, E(3))
     inputs = inputs_of(name)
     b, n = next(iter(inputs.values())).shape[:2]
     counts = torch.arange(b) % 3 + n - 3  # clouds of several sizes
     mask = torch.arange(n + 4) < counts.unsqueeze(-1)
     padded = {key: torch.nn.functional.pad(x, (0, 0, 0, 4)) for key, x in inputs.items()}
-    padded = {key: torch.where(mask.unsqueeze(-1), x, 7.0) for key, x in padded.items()}
+    padded = {key: torch.where(mask.unsqueeze(-1), x, garbage) for key, x in padded.items()}
     out = model(**padded, mask=mask)
     assert (out[~mask] == 0).all()
     law = models(E(3))[name][1]

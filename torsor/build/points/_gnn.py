@@ -134,6 +134,10 @@ class FAGNN(nn.Module):
         """Positions later."""
         if mask is None:
             mask = torch.ones_like(positions[..., 0], dtype=torch.bool)
+        else:  # padding may hold anything
+            positions, velocities, charges = (
+                x.masked_fill(~mask.unsqueeze(-1), 0) for x in (positions, velocities, charges)
+            )
         distance = (positions.unsqueeze(2) - positions.unsqueeze(1)).square().sum(-1, keepdim=True)
         edges = torch.cat([charges.unsqueeze(2) * charges.unsqueeze(1), distance], -1)
         pairs = {"edges": edges, "mask": mask}

@@ -47,6 +47,8 @@ class Patchwise(nn.Module):
         self, points: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None = None
     ) -> Shaped[Tensor, "b n ..."]:
         """The output of the network for each point."""
+        if mask is not None:  # padding may hold anything
+            points = points.masked_fill(~mask.unsqueeze(-1), 0)
         patch = patches(points, self.neighbours, mask)
         scale = patch.square().sum(-1).mean(-1)[..., None, None]
         patch = patch / torch.where(scale > 0, scale, 1).sqrt()

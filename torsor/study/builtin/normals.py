@@ -202,8 +202,7 @@ def _patchwise(neighbours: int, hidden: int, frames: str = "", values: str = "li
     from torsor import E, Line, Point, Symmetry, Vector
     from torsor.build import FrameAveraging
     from torsor.build.backbones import MLP, Flattened
-    from torsor.build.points import Patchwise
-    from torsor.build.points._clouds import LOCAL_FRAME
+    from torsor.build.points import LOCAL_FRAME, Patchwise
 
     net = Flattened(MLP(3 * neighbours, 3, hidden), (3,))
     if not frames:
