@@ -7,7 +7,7 @@ from torch import Tensor as Array
 
 from torsor.actions._action import Action, Element, apply_matrices, apply_matrix, over_middle_axes, sum_matrices
 from torsor.actions._rep import Vector
-from torsor.groups import Group
+from torsor.groups import Group, Projective2D
 from torsor.groups._precision import without_autocast
 from torsor.groups.linalg import eigh
 
@@ -142,13 +142,16 @@ class Line(Action):
 
 @without_autocast
 def act_on_points(group: Group, g: Element, x: Array) -> Array:
-    """Points `(*batch, ..., n)` moved by elements with batch axes `*batch`: `A x + t`.
+    """Points `(*batch, ..., n)` moved by elements with batch axes `*batch`: `A x + t`, or `u/w` under homographies.
 
     >>> import torch
     >>> from torsor.groups import Translation
     >>> act_on_points(Translation(2), Translation(2).exp(torch.tensor([1.0, 2.0])), torch.zeros(3, 2))[0]
     tensor([1., 2.])
     """
+    if isinstance(group, Projective2D):
+        moved = apply_matrix(g.to(x.dtype), torch.nn.functional.pad(x, (0, 1), value=1.0))
+        return moved[..., :2] / moved[..., 2:]
     shift = group.translation(g)
     if shift is None:
         return apply_matrix(group.linear(g), x)

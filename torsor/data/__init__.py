@@ -6,11 +6,13 @@ from torsor.data._graphs import connected_graphs, graph8c, read_graph6
 from torsor.data._graphs_exp import exp_graphs
 from torsor.data._graphs_regular import sr25, strongly_regular_25
 from torsor.data._meshes import sample_meshes
+from torsor.data._mnist import mnist
 from torsor.data._nbody import nbody, restart_floor
 from torsor.data._normals import ABCMeshes, normals
 from torsor.data._pedestrians import Tracks, pedestrians, read_eth_ucy, windows
 from torsor.data._registry import Source, sources
 from torsor.data._samples import Dataset, Samples
+from torsor.data._warped_digits import WarpedDigits, affnist, affnist_wide, homnist
 
 __all__ = [
     "ABCMeshes",
@@ -18,10 +20,15 @@ __all__ = [
     "Samples",
     "Source",
     "Tracks",
+    "WarpedDigits",
+    "affnist",
+    "affnist_wide",
     "connected_graphs",
     "digits",
     "exp_graphs",
     "graph8c",
+    "homnist",
+    "mnist",
     "nbody",
     "normals",
     "pedestrians",

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torsor.data import _normals, _pedestrians
+from torsor.data import _mnist, _normals, _pedestrians
 from torsor.data._cache import cache_folder
 from torsor.data._digits import digits
+from torsor.data._mnist import mnist
 from torsor.data._nbody import cached_files, nbody
 from torsor.data._normals import ABCMeshes, abc_folder, normals
 from torsor.data._pedestrians import eth_ucy_folder, pedestrians
 from torsor.data._samples import Dataset
+from torsor.data._warped_digits import affnist, affnist_wide, homnist
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def sources() -> dict[str, Source]:
 
     >>> from torsor import data
     >>> list(data.sources())
-    ['nbody', 'nbody-clean', 'digits', 'normals', 'abc', 'pedestrians']
+    ['nbody', 'nbody-clean', 'digits', 'mnist', 'affnist', 'affnist-wide', 'homnist', 'normals', 'abc', 'pedestrians']
     """
     particles = "positions, velocities (B, 5, 3), charges (B, 5, 1) -> positions (B, 5, 3)"
     entries = (
@@ -100,6 +102,52 @@ def sources() -> dict[str, Source]:
             "Alpaydin, Kaynak 1998 (doi 10.24432/C50P49), in scikit-learn",
             "comes with scikit-learn",
             digits,
+        ),
+        Source(
+            "mnist",
+            "handwritten digits on 28 x 28 pixels, upright",
+            "image (B, 1, 28, 28) -> class (B,)",
+            "grey value 0 to 1",
+            _mnist.LICENCES["mnist"],
+            _mnist.ORIGINS["mnist"],
+            _mnist.HOW_TO_GET,
+            mnist,
+            _mnist.folder,
+            (_mnist.FILE,),
+        ),
+        *(
+            Source(
+                name,
+                what,
+                "image (B, 1, 40, 40) -> class (B,)",
+                "grey value 0 to 1",
+                _mnist.LICENCES["mnist"],
+                f"{made}, from {_mnist.ORIGINS['mnist']}",
+                f'{_mnist.HOW_TO_GET}; made on first use, in a second, and with source="digits" without MNIST',
+                get,
+                _mnist.folder,
+                (_mnist.FILE,),
+            )
+            for name, what, made, get in (
+                (
+                    "affnist",
+                    "handwritten digits, centred to learn from and moved by affine maps to test on",
+                    "made as affNIST (Tieleman 2013)",
+                    affnist,
+                ),
+                (
+                    "affnist-wide",
+                    "the same with all rotations and such stretches that 11 of 100 maps have no real logarithm",
+                    "generated",
+                    affnist_wide,
+                ),
+                (
+                    "homnist",
+                    "handwritten digits, centred to learn from and moved by homographies to test on",
+                    "made as homNIST (MacDonald et al. 2022, arXiv 2111.08251)",
+                    homnist,
+                ),
+            )
         ),
         Source(
             "normals",
