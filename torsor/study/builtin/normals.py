@@ -48,7 +48,7 @@ class Normals(Comparison):
             lr=4e-3,
             test_group="SO(3)",
             test_draws=1,
-            audit_samples=16,
+            audit_samples=8,
             decide_by="transformed",
         )
         if scale == "smoke":
