@@ -206,8 +206,11 @@ def test_plans_redraw_in_training_and_keep_still_in_evaluation():
     copy = SamplePlan(Window(SO(2), 0.5), 6).eval()
     copy.load_state_dict(plan.state_dict())
     assert torch.equal(copy().g, plan().g)
-    assert torch.equal(SamplePlan(Window(SO(2), 0.5), 6, resample="always").eval()(torch.Generator().manual_seed(1)).g,
-                       SamplePlan(Window(SO(2), 0.5), 6, resample="always").eval()(torch.Generator().manual_seed(1)).g)  # fmt: skip
+    always = SamplePlan(Window(SO(2), 0.5), 6, resample="always").eval()
+    again = [always(torch.Generator().manual_seed(1)).g for _ in range(2)]
+    assert torch.equal(*again)
+    assert not torch.equal(always().g, again[0])
+    assert plan.float().g.dtype == f64
     assert torch.equal(SamplePlan(SO(2), 3, with_identity=True)().g[0], torch.eye(2))
     assert len(SamplePlan(Trivial(2))().g) == 1
 

@@ -4,6 +4,7 @@ from torsor.build.frames import PolarFrame
 from torsor.build.lie._convolution import GroupConv, GroupConv2d, GroupConv3d, LiftingConv, LiftingConv2d, LiftingConv3d
 from torsor.build.lie._networks import AffineNetSmall, AffineResNet
 from torsor.build.lie._orbit import OrbitPool
+from torsor.build.lie._points import PointGroupConv, PointLifting
 from torsor.build.lie._pooling import BlurPool, GroupNorm, GroupPool
 from torsor.build.lie._sampling import GroupFeature, SamplePlan
 
@@ -21,6 +22,8 @@ __all__ = [
     "LiftingConv2d",
     "LiftingConv3d",
     "OrbitPool",
+    "PointGroupConv",
+    "PointLifting",
     "PolarFrame",
     "SamplePlan",
 ]

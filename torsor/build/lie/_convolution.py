@@ -270,25 +270,14 @@ class GroupConv(_Convolution):
         if sample is None:
             sample = feature.sample if self.plan is None else self.plan(generator, values)
         relative = sample.g_inv.unsqueeze(1) @ feature.sample.g  # A_i^-1 B_j
-        shares = self._shares(relative, feature.sample)
+        shares = shares_of(relative, feature.sample, self.window, self.weighting, self.self_normalised)
+        shares = shares / torch.linalg.det(feature.sample.g).abs()
         out = (
             self._separable(values, sample, relative, shares)
             if self.separable
             else self._joint(values, sample, relative, shares)
         )
         return GroupFeature(self._finish(out), sample)
-
-    def _shares(self, relative: Tensor, sample: GroupSample) -> Float[Tensor, "n_out n_in"]:
-        """What each element of the input counts for each of the output: weight, window and determinant."""
-        elements = len(sample.g)
-        weight = (
-            sample.log_weight.exp() if self.weighting == "haar" else torch.full_like(sample.log_weight, 1 / elements)
-        )
-        share = weight * self.window(relative)
-        if self.self_normalised:
-            total = share.sum(1, keepdim=True)
-            share = share / torch.where(total > 0, total, 1)
-        return share / torch.linalg.det(sample.g).abs()
 
     def _separable(self, values: Tensor, sample: GroupSample, relative: Tensor, shares: Tensor) -> Tensor:
         mixing = self.mixing(relative) * shares[..., None, None, None]  # n_out n_in rank out in
@@ -311,6 +300,22 @@ class GroupConv(_Convolution):
             self.out_channels * out_elements, self.in_channels * in_elements, *[self.kernel_size] * self.n
         )
         return self._correlate(values.flatten(1, 2), weight).unflatten(1, (self.out_channels, out_elements))
+
+
+def shares_of(
+    relative: Float[Tensor, "n_out n_in d d"],
+    sample: GroupSample,
+    window: GroupWindow,
+    weighting: str,
+    self_normalised: bool,
+) -> Float[Tensor, "n_out n_in"]:
+    """What each element of the input counts for each of the output: its weight times the window around the output."""
+    even = torch.full_like(sample.log_weight, 1 / len(sample.log_weight))
+    share = (sample.log_weight.exp() if weighting == "haar" else even) * window(relative)
+    if not self_normalised:
+        return share
+    total = share.sum(1, keepdim=True)
+    return share / torch.where(total > 0, total, 1)
 
 
 class LiftingConv2d(LiftingConv):

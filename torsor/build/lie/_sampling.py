@@ -68,18 +68,25 @@ class SamplePlan(nn.Module):
         self.finite = isinstance(proposal, Group) and proposal.is_finite
         self.group = proposal if isinstance(proposal, Group) else proposal.group
         self.proposal = None if self.finite else _as_proposal(proposal)
-        self.resample, self.method, self.with_identity = resample, method, with_identity
+        self.resample: Resample = resample
+        self.method, self.with_identity = method, with_identity
         self.n: int = self.group.order if self.finite else n  # type: ignore[assignment]
-        first = self._draw(None, torch.float32, "cpu")
+        first = self._draw(None, torch.float64, "cpu")
         self.register_buffer("g", first.g)
         self.register_buffer("log_weight", first.log_weight)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "SamplePlan":
+        kept = self.g, self.log_weight
+        super()._apply(fn, recurse)
+        self.g, self.log_weight = (x.to(self.g.device) for x in kept)  # moved to other devices, never rounded
+        return self
 
     def __call__(self, generator: torch.Generator | None = None, like: Tensor | None = None) -> GroupSample:
         return super().__call__(generator, like)
 
     def forward(self, generator: torch.Generator | None = None, like: Tensor | None = None) -> GroupSample:
         """The elements for this pass, on the device and in the dtype of a tensor."""
-        dtype = self.g.dtype if like is None else torch.promote_types(like.dtype, torch.float32)
+        dtype = torch.get_default_dtype() if like is None else torch.promote_types(like.dtype, torch.float32)
         device = self.g.device if like is None else like.device
         redraw = self.resample == "always" or (self.resample == "train" and self.training)
         if redraw and not self.finite:
