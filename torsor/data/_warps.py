@@ -34,8 +34,14 @@ class ImageWarps:
         """One element for each image of `(b, C, H, W)`, in float64."""
 
     def sample(self, inputs: Inputs, *, generator: torch.Generator | None = None) -> Tensor:
-        """One element for each image `(B, C, H, W)`, the only input."""
+        """One element for each image `(B, C, H, W)`, the only input.
+
+        Raises:
+            ValueError: the input is no such image.
+        """
         (images,) = (inputs,) if isinstance(inputs, Tensor) else inputs
+        if images.ndim != 4:
+            raise ValueError(f"images must be (B, C, H, W); got shape {tuple(images.shape)}")
         parts = [self.draw(part, generator) for part in images.split(_BLOCK)]
         return torch.cat(parts).to(images)
 
@@ -54,8 +60,8 @@ class ImageWarps:
 class AffineWarps(ImageWarps):
     """A random linear part, then a translation uniform over those that lose no ink.
 
-    The box around the centres of all moved ink pixels, half a pixel wider on each side, stays on the canvas. Along an
-    axis on which it is wider than the canvas it is centred.
+    The box around the centres of all moved ink pixels (those that are not 0), half a pixel wider on each side, stays
+    on the canvas. Along an axis on which it is wider than the canvas it is centred.
     """
 
     @property
