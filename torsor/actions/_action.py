@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ class Action:
     """
 
     per: Literal["node", "edge", "sample"] | None = field(default=None, kw_only=True)
+
+    error_unit: ClassVar[str] = "mean square"
+    """What a mean of `square_error` is called."""
 
     def __call__(self, group: Group, g: Element, x: Tensor) -> Tensor:
         """The tensor moved by the element, of the same shape."""

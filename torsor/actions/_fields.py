@@ -119,6 +119,8 @@ class Line(Action):
         square = x.square().sum(-1, keepdim=True)
         return x.unsqueeze(-1) * (x / torch.where(square > 0, square, 1)).unsqueeze(-2)
 
+    error_unit = "1 - cos²"
+
     def square_error(self, x: Array, y: Array) -> Array:
         """`1 - cos^2` of the angle between two lines: half the squared distance of their projectors."""
         scale = x.square().sum(-1) * y.square().sum(-1)

@@ -142,7 +142,7 @@ class Comparison(Study):
         moved = _measure.error_on_test(model, dataset, law, config["test_draws"])
         inference_ms, inference_batch = _measure.inference_time(model, dataset)
         return {
-            "error_unit": _measure.UNITS[dataset.task],
+            "error_unit": _measure.error_unit(dataset),
             "test_error": test.mean,
             "transformed_error": moved.mean,
             **_audited(model, dataset, config["audit_samples"]),

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torsor.data import Dataset, Samples
     from torsor.symmetry import Symmetry
 
-UNITS = {"regression": "mean square", "classification": "share wrong"}
 BLOCKS = 40  # a test error is kept as the means of this many blocks of samples: two models are compared in pairs
 _CHUNK = 512  # samples per forward pass
 _TIMINGS = 7
@@ -49,6 +48,13 @@ def sample_errors(out: Any, targets: Any, task: str, actions: Sequence[Action]) 
     squares = [action.square_error(a.double(), b.double()) for action, a, b in pairs]
     total = torch.stack([square.reshape(len(square), -1).sum(1) for square in squares]).sum(0)
     return total / sum(math.prod(square.shape[1:]) for square in squares)
+
+
+def error_unit(dataset: "Dataset") -> str:
+    """What the errors of a data set are measured in, in words."""
+    if dataset.task == "classification":
+        return "share wrong"
+    return " and ".join(dict.fromkeys(action.error_unit for action in dataset.symmetry.output_actions))
 
 
 def summarise(errors: Float[Tensor, " b"]) -> Errors:

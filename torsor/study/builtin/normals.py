@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _LOCAL = (LOCAL, LOCAL_STOCHASTIC)
 _ROTATIONS = {"group": "SO(3)"}
-_UNIT = "1 - cos²"
 _VALUES = ("line", "vector")
 _SMOKE = ("plain", LOCAL, "FA-PointNet", "FA-Local-PointNet", "FA-DGCNN")
 _TWICE = ("plain", LOCAL)  # rows with two seeds at desk scale
@@ -39,10 +38,18 @@ class Normals(Comparison):
 
     def plan(self, scale: str) -> Plan:
         desk = Plan(
-            data={"source": "generated", "train": 200, "valid": 30, "test": 100, "points": 256, "noise": 0.01},
+            data={
+                "source": "generated",
+                "train": 200,
+                "valid": 30,
+                "test": 100,
+                "points": 256,
+                "noise": 0.01,
+                "seed": 1,
+            },
             backbone=_patches(),
             arms=_arms(_DESK, hidden=32, neighbours=10, averaged="stochastic_frames"),
-            seeds=(1, 2),
+            seeds=(11, 12),  # neither these nor these clouds had a part in the choice of widths and rates
             epochs=40,
             batch_size=4,
             lr=4e-3,
@@ -95,7 +102,7 @@ class Normals(Comparison):
     def run(self, trial: Trial, space: Workspace) -> dict[str, Any]:
         if trial.name == PLANE_FIT:
             return self._plane_fit(trial.config)
-        metrics = {**super().run(trial, space), "error_unit": _UNIT}
+        metrics = super().run(trial, space)
         if "frames" in trial.config["backbone"]:
             metrics["error_other_mean"] = self._other_mean(trial.config, space)
         return metrics
@@ -112,7 +119,7 @@ class Normals(Comparison):
         return {
             "test_error": test.mean,
             "transformed_error": moved.mean,
-            "error_unit": _UNIT,
+            "error_unit": _measure.error_unit(dataset),
             "parameters": 0,
             "cpu_seconds": 0.0,
             "inference_ms": milliseconds,
