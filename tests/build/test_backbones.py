@@ -201,7 +201,7 @@ class TestForDataset:
         samples = Samples((torch.randn(6, 8, 8),), torch.tensor([0, 1, 2, 0, 1, 2]))
         symmetry = Symmetry(Cyclic(4), (Image(),), Scalar())
         dataset = Dataset(name="toy", train=samples, valid=None, test=samples, symmetry=symmetry, task="classification")
-        for name in ("small_cnn", "mlp"):
+        for name in ("small_cnn", "global_cnn", "mlp"):
             assert self.outcome(name, dataset)[1].shape == (6, 3)
 
     def test_vectors_without_nodes_are_for_the_mlp(self):
@@ -224,7 +224,7 @@ class TestForDataset:
             for_dataset(name, self.nbody(), **options)
 
     def test_every_name_is_made(self):
-        assert set(NAMES) == {"mlp", "message_passing", "pointnet", "small_cnn"}
+        assert set(NAMES) == {"mlp", "message_passing", "pointnet", "small_cnn", "global_cnn"}
 
 
 class TestBadInput:

@@ -1,4 +1,4 @@
-"""Each claim about the warps is checked against a computation of its own: centres of ink, matrices taken apart, SciPy."""
+"""The warps, checked against computations of their own: centres of ink, matrices taken apart, SciPy."""
 
 import json
 import math

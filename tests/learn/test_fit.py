@@ -195,6 +195,11 @@ class TestSteps:
         assert self.rates(lambda share: share) == pytest.approx([0.5 * i / 6 for i in range(6)])
         assert self.rates("cosine") == pytest.approx([0.25 * (1 + math.cos(math.pi * i / 6)) for i in range(6)])
 
+        up_and_down = self.rates("one_cycle")
+        assert up_and_down[0] == pytest.approx(0.5 / 25)
+        assert max(up_and_down) == up_and_down[2]
+        assert up_and_down[5] == pytest.approx(0.25 * (1 + math.cos(math.pi * (5 / 6 - 0.3) / 0.7)))
+
     def test_weight_decay_reaches_the_optimiser(self):
         model, free = network(), network()
         train(model, weight_decay=0.5)
@@ -295,7 +300,11 @@ class TestRefusals:
             ({"weight_decay": -1.0}, ValueError, "weight_decay must be at least 0; got -1.0"),
             ({"patience": 0, "valid": linear()}, ValueError, "patience must be at least 1; got 0"),
             ({"patience": 3}, ValueError, "patience needs valid"),
-            ({"schedule": "linear"}, ValueError, 'schedule must be "cosine", "constant" or a function; got \'linear\''),
+            (
+                {"schedule": "linear"},
+                ValueError,
+                'schedule must be "cosine", "one_cycle", "constant" or a function; got \'linear\'',
+            ),
             ({"data": Samples(torch.zeros(0, 3), torch.zeros(0, 3))}, ValueError, "data must hold at least one sample"),
             ({"valid": Samples(torch.zeros(0, 3), torch.zeros(0, 3))}, ValueError, "valid must hold at least one"),
         ],

@@ -159,7 +159,7 @@ class StudyFile(_Section):
     batch_size: int = Field(default=64, ge=1)
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
     patience: int | None = Field(default=None, ge=1)
     train_sizes: list[int] = []
     test: TestSection = TestSection()

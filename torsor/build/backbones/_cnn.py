@@ -1,8 +1,8 @@
 """A small convolutional network."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -54,14 +54,66 @@ class SmallCNN(nn.Module):
 
     def forward(self, images: Float[Tensor, "b *channels h w"]) -> Float[Tensor, "b out_features"]:
         """The output for a batch of images."""
-        x = images.reshape(len(images), -1, *images.shape[-2:]) if images.numel() else self._empty(images)
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"images must have {self.in_channels} channels; got shape {tuple(images.shape)}")
+        x = _with_channels(images, self.in_channels)
         for i, convolution in enumerate(self.convolutions):
             if i > 0 and min(x.shape[-2:]) > 1:
                 x = nn.functional.max_pool2d(x, 2)
             x = nn.functional.silu(convolution(x))
         return self.head(self.pool(x).flatten(1))
 
-    def _empty(self, images: Tensor) -> Tensor:
-        return torch.zeros(0, self.in_channels, *images.shape[-2:], dtype=images.dtype, device=images.device)
+
+def _with_channels(images: Tensor, channels: int) -> Float[Tensor, "b c h w"]:
+    """Images with one axis for their channels.
+
+    Raises:
+        ValueError: they have other channels.
+    """
+    if not images.numel():
+        return images.new_zeros(0, channels, *images.shape[-2:])
+    x = images.reshape(len(images), -1, *images.shape[-2:])
+    if x.shape[1] != channels:
+        raise ValueError(f"images must have {channels} channels; got shape {tuple(images.shape)}")
+    return x
+
+
+class GlobalCNN(nn.Module):
+    """Convolutions, then the maximum of each channel over the whole image: nearly blind to where things are.
+
+    Arguments:
+        in_channels: channels of an image.
+        out_features: numbers per image in the output, such as logits.
+        channels: of the convolutions, the first 5 x 5, the others 3 x 3; maxima over 2 x 2 pixels between them.
+
+    Shapes: images `(B, ..., H, W)` whose middle axes hold `in_channels` to `(B, out_features)`; `features` gives the
+    maxima, `(B, channels[-1])`, and `head` what follows. Normalised over the batch.
+
+    Raises:
+        ValueError: a size is too small, or an image has other channels.
+
+    >>> import torch
+    >>> GlobalCNN(1, 10)(torch.zeros(4, 1, 40, 40)).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(self, in_channels: int, out_features: int, *, channels: Sequence[int] = (24, 48, 64)) -> None:
+        super().__init__()
+        check_sizes(in_channels=in_channels, out_features=out_features)
+        check_sizes(**{f"channels[{i}]": width for i, width in enumerate(channels)})
+        if not channels:
+            raise ValueError("channels must hold at least one width; got none")
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(pairwise((in_channels, *channels))):
+            size = 3 if i else 5
+            layers += [nn.MaxPool2d(2)] * bool(i)
+            layers += [nn.Conv2d(a, b, size, padding=size // 2), nn.BatchNorm2d(b), nn.ReLU()]
+        self.in_channels = in_channels
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Linear(channels[-1], out_features)
+
+    def features(self, images: Float[Tensor, "b *channels h w"]) -> Float[Tensor, "b features"]:
+        """The maximum of each channel."""
+        return self.convolutions(_with_channels(images, self.in_channels)).amax((2, 3))
+
+    def forward(self, images: Float[Tensor, "b *channels h w"]) -> Float[Tensor, "b out_features"]:
+        """The output for a batch of images."""
+        return self.head(self.features(images))

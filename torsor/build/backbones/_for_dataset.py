@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torsor._tree import leaves
 from torsor.actions import Action, Batch, Edges, Image, Jointly, Mask, Point, Scalar
-from torsor.build.backbones._cnn import SmallCNN
+from torsor.build.backbones._cnn import GlobalCNN, SmallCNN
 from torsor.build.backbones._message_passing import MessagePassing
 from torsor.build.backbones._mlp import MLP, Flattened
 from torsor.build.backbones._point_net import PointNet
@@ -20,7 +20,7 @@ def for_dataset(name: str, dataset: Dataset, **options: Any) -> nn.Module:
     """A fresh network that takes the inputs of a data set and returns what its targets look like.
 
     Arguments:
-        name: one of `NAMES`: `"mlp"`, `"message_passing"`, `"pointnet"` or `"small_cnn"`.
+        name: one of `NAMES`: `"mlp"`, `"message_passing"`, `"pointnet"`, `"small_cnn"` or `"global_cnn"`.
         dataset: whose shapes and actions say what the inputs and outputs are. Points, vectors and scalars are told
             apart by their actions; inputs with three axes or more belong to nodes, others to samples, unless there is
             a `Mask` or their `per` says otherwise.
@@ -149,12 +149,16 @@ def _pointnet(dataset: Dataset, options: dict[str, Any]) -> nn.Module:
     return _on_nodes(dataset, options, PointNet)
 
 
-def _small_cnn(dataset: Dataset, options: dict[str, Any]) -> nn.Module:
+def _small_cnn(dataset: Dataset, options: dict[str, Any], kind: Callable[..., nn.Module] = SmallCNN) -> nn.Module:
     slots, shape = list(_slots(dataset).values()), _target(dataset)
     if len(slots) != 1 or not slots[0].obeys(Image) or dataset.symmetry.group.n != 2:
         raise ValueError("it takes one input, planar images (B, ..., H, W) with the action Image()")
-    net = SmallCNN(**{"in_channels": prod(slots[0].shape[:-2]), "out_features": prod(shape), **options})
+    net = kind(**{"in_channels": prod(slots[0].shape[:-2]), "out_features": prod(shape), **options})
     return net if len(shape) == 1 else Adapted(net, ["images"], shape)
+
+
+def _global_cnn(dataset: Dataset, options: dict[str, Any]) -> nn.Module:
+    return _small_cnn(dataset, options, GlobalCNN)
 
 
 _MAKERS: dict[str, Callable[[Dataset, dict[str, Any]], nn.Module]] = {
@@ -162,6 +166,7 @@ _MAKERS: dict[str, Callable[[Dataset, dict[str, Any]], nn.Module]] = {
     "message_passing": _message_passing,
     "pointnet": _pointnet,
     "small_cnn": _small_cnn,
+    "global_cnn": _global_cnn,
 }
 NAMES = tuple(_MAKERS)
 """What `for_dataset` can make."""

@@ -1,6 +1,7 @@
 """Features pooled over an orbit: a group convolution whose kernel on the group is a point mass."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,11 @@ class OrbitPool(nn.Module):
     """The features of a network, pooled over copies of an image that group elements have moved.
 
     Arguments:
-        backbone: takes images `(B, C, H, W)` and gives features `(B, F)`.
+        backbone: takes images `(B, C, H, W)` and gives features `(B, F)`. A network with `features` and `head`, such as
+            `GlobalCNN`, is pooled between the two.
         plan: the elements: a plan, a proposal or a group that acts on images, translations and homographies included.
         reduce: `"max"`, `"mean"` (with the weights of the sample) or `"logsumexp"`.
-        head: applied to the pooled features.
+        head: applied last.
         frame: gives each image a pose first; pose and orbit are one resampling. For plans of linear elements.
         image: how images move.
 
@@ -32,10 +34,10 @@ class OrbitPool(nn.Module):
     The `N` copies are folded into the batch: one call of the backbone.
 
     >>> import torch
-    >>> from torsor.build.backbones import SmallCNN
+    >>> from torsor.build.backbones import GlobalCNN
     >>> from torsor.groups import SO
     >>> from torsor.groups.measure import Window
-    >>> model = OrbitPool(SmallCNN(1, 16), SamplePlan(Window(SO(2), 0.5), 4), head=torch.nn.Linear(16, 10))
+    >>> model = OrbitPool(GlobalCNN(1, 10), SamplePlan(Window(SO(2), 0.5), 4))
     >>> model(torch.rand(3, 1, 28, 28)).shape
     torch.Size([3, 10])
     """
@@ -57,6 +59,7 @@ class OrbitPool(nn.Module):
             raise ValueError(f"a frame takes plans of linear elements; got {as_plan(plan).group}")
         self.backbone, self.plan, self.reduce = backbone, as_plan(plan), reduce
         self.head = nn.Identity() if head is None else head
+        self.between = hasattr(backbone, "features") and hasattr(backbone, "head")
         self.frame, self.image = frame, Image() if image is None else image
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -66,7 +69,8 @@ class OrbitPool(nn.Module):
             raise ValueError(f"images must be (batch, channels, *pixels) in {group.n} dimensions; got {images.shape}")
         sample = self.plan(generator, images)
         n, b = len(sample.g), len(images)
-        features = self.backbone(self._moved(images, sample.g_inv)).unflatten(0, (n, b))
+        net: Any = self.backbone
+        features = (net.features if self.between else net)(self._moved(images, sample.g_inv)).unflatten(0, (n, b))
         if self.reduce == "max":
             pooled = features.amax(0)
         elif self.reduce == "logsumexp":
@@ -74,7 +78,7 @@ class OrbitPool(nn.Module):
         else:
             share = sample.log_weight.softmax(0).to(features.dtype)
             pooled = torch.einsum("n,n...->...", share, features)
-        return self.head(pooled)
+        return self.head(net.head(pooled) if self.between else pooled)
 
     def _moved(self, images: Tensor, elements: Tensor) -> Tensor:
         """`(N B, C, H, W)`: the images, in their pose, as each element sees them."""
