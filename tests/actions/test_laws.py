@@ -19,7 +19,7 @@ from torsor.actions import (
     Vector,
     jointly,
 )
-from torsor.groups import SE, SO, Cyclic, E, GLPlus, O, Symmetric
+from torsor.groups import SE, SL, SO, Cyclic, E, GLPlus, O, Projective2D, Symmetric
 
 REFLECTION = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
 
@@ -155,3 +155,28 @@ def test_actions_that_mean_nothing_are_refused(make, message):
 def test_permuting_nodes_needs_a_permutation(plain):
     with pytest.raises(TypeError, match="Nodes needs a Symmetric group"):
         Nodes(-1)(SO(3), torch.eye(3), torch.zeros(3))
+
+
+def test_homographies_divide_by_the_third_coordinate():
+    g = SL(3).exp(0.1 * torch.randn(4, 8, dtype=torch.float64))
+    x = torch.randn(4, 5, 2, 2, dtype=torch.float64)
+    u, v, w = torch.einsum("bij,bnmj->ibnm", g, torch.nn.functional.pad(x, (0, 1), value=1.0))
+    torch.testing.assert_close(Point()(Projective2D(), g, x), torch.stack([u / w, v / w], -1))
+    torch.testing.assert_close(Point()(Projective2D(), g[0], x[0, 0, 0]), torch.stack([u / w, v / w], -1)[0, 0, 0])
+
+
+def test_a_homography_moves_an_image_as_it_moves_its_pixels():
+    g = torch.eye(3, dtype=torch.float64)
+    g[2, 0] = 0.02  # what is to the right shrinks
+    image = torch.zeros(1, 31, 31, dtype=torch.float64)
+    image[0, 25, 20], image[0, 10, 8] = 1.0, 0.5
+    moved = Image()(Projective2D(), g, image)
+    for row, column in ((25, 20), (10, 8)):
+        x, y = column - 15, row - 15
+        to_column, to_row = 15 + x / (1 + 0.02 * x), 15 + y / (1 + 0.02 * x)
+        rows, columns = (slice(round(centre) - 3, round(centre) + 4) for centre in (to_row, to_column))
+        ink = moved[0, rows, columns] / moved[0, rows, columns].sum()
+        found_row = (ink.sum(1) * torch.arange(31)[rows]).sum()
+        found_column = (ink.sum(0) * torch.arange(31)[columns]).sum()
+        assert abs(found_row - to_row) < 0.3
+        assert abs(found_column - to_column) < 0.3
