@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torsor.data import Dataset
     from torsor.learn import FitResult
+    from torsor.symmetry import Transformation
 
 _MOST_POINTS = 60  # of a learning curve on the page
 
@@ -100,6 +101,11 @@ class Comparison(Study):
     def backbone(self, backbone: Mapping[str, Any], dataset: "Dataset") -> "nn.Module":
         """A fresh network, as `plan.backbone` describes it."""
 
+    def law(self, dataset: "Dataset", config: Mapping[str, Any]) -> "Transformation":
+        """How the test set is moved for the transformed error: by the group of the plan, or by that of the data."""
+        group = config["test_group"]
+        return dataset.symmetry if group is None else replace(dataset.symmetry, group=parse_group(group))
+
     def trials(self, scale: str, seeds: Sequence[int] | None = None) -> list[Trial]:
         plan = self.plan(scale)
         common = {key: value for key, value in asdict(plan).items() if key not in ("arms", "seeds", "decide_by")}
@@ -137,9 +143,7 @@ class Comparison(Study):
         space.save(model)
         space.tell(1.0, "testing")
         test = _measure.error_on_test(model, dataset)
-        group = config["test_group"]
-        law = dataset.symmetry if group is None else replace(dataset.symmetry, group=parse_group(group))
-        moved = _measure.error_on_test(model, dataset, law, config["test_draws"])
+        moved = _measure.error_on_test(model, dataset, self.law(dataset, config), config["test_draws"])
         inference_ms, inference_batch = _measure.inference_time(model, dataset)
         return {
             "error_unit": _measure.error_unit(dataset),

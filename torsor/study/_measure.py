@@ -17,7 +17,7 @@ from torsor.study._memory import peak_memory
 
 if TYPE_CHECKING:
     from torsor.data import Dataset, Samples
-    from torsor.symmetry import Symmetry
+    from torsor.symmetry import Transformation
 
 BLOCKS = 40  # a test error is kept as the means of this many blocks of samples: two models are compared in pairs
 _CHUNK = 512  # samples per forward pass
@@ -68,7 +68,9 @@ def summarise(errors: Float[Tensor, " b"]) -> Errors:
     return Errors(float(errors.mean()), [float(errors[i::BLOCKS].mean()) for i in range(min(BLOCKS, len(errors)))])
 
 
-def error_on_test(model: nn.Module, dataset: "Dataset", symmetry: "Symmetry | None" = None, draws: int = 1) -> Errors:
+def error_on_test(
+    model: nn.Module, dataset: "Dataset", symmetry: "Transformation | None" = None, draws: int = 1
+) -> Errors:
     """The error on the test set as it is, or moved by random elements that no training has seen.
 
     Arguments:

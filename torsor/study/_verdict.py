@@ -122,8 +122,10 @@ def _why(
         )
     if "plain" in [row.name for row in rows] and chosen.name != "plain":
         plain = next(row for row in rows if row.name == "plain")
-        times = f"{plain.error / chosen.error:.2g} times as much"
-        found.append(f"Without any treatment the error is {show(plain.error)}, {times}.")
+        times = plain.error / chosen.error if chosen.error > 0 else 0.0
+        found.append(
+            f"Without any treatment the error is {show(plain.error)}{f', {times:.2g} times as much' * (times > 1)}."
+        )
     error = mean(records, chosen.name, "equivariance_error")
     verdicts = {str(record.metrics.get("equivariance_verdict")) for record in done(records, chosen.name)}
     if error is not None:
