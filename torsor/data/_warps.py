@@ -76,7 +76,7 @@ class AffineWarps(ImageWarps):
         uniform = _uniform(len(images), 6, images, generator)
         A = self.linear(uniform[:, :4])
         low, high = ink_box(A, images)
-        room = (torch.tensor([images.shape[-1], images.shape[-2]], dtype=A.dtype) - (high - low) - 1).clamp(min=0)
+        room = (A.new_tensor([images.shape[-1], images.shape[-2]]) - (high - low) - 1).clamp(min=0)
         shift = -(low + high) / 2 + (uniform[:, 4:] - 0.5) * room
         return Affine(2).from_parts(A, shift)
 
