@@ -84,7 +84,7 @@ PAPERS = (
         "2310.11366",
         "torsor.groups",
         "partial",
-        "groups, measures, exponentials and logarithms; convolutions are to come",
+        "groups and their measures; convolutions, orbit pooling, canonical poses; differential invariants are to come",
     ),
     Paper(
         3,

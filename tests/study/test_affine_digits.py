@@ -1,0 +1,48 @@
+"""The study affine-digits: its smoke scale goes all the way, and its claims can fail."""
+
+import pytest
+
+from torsor.study import Record, builtin_study
+from torsor.study._runner import run_study
+from torsor.study.builtin._warped_digits import CONVOLVED, TWIN
+from torsor.study.builtin.affine_digits import BOTH, ORBIT
+
+
+@pytest.fixture(scope="module")
+def study():
+    return builtin_study("affine-digits")
+
+
+def records(study, source="mnist", **accuracy):
+    """Finished trials of some rows with a percentage of right answers."""
+    rows = {trial.name: trial for trial in study.trials("desk", [0])}
+    data = {"name": "affnist", "source": source}
+    found = []
+    for name, percent in accuracy.items():
+        trial = rows[{"plain": "plain", "orbit": ORBIT, "both": BOTH, "twin": TWIN, "group": CONVOLVED}[name]]
+        trial = type(trial)(trial.study, trial.name, trial.seed, {**trial.config, "data": data})
+        error = 1 - percent / 100
+        found.append(Record(trial, "done", metrics={"transformed_error": error, "test_error": error - 0.02}))
+    return found
+
+
+def verdicts(study, found):
+    return [claim.holds for claim in study.claims(found, "desk")]
+
+
+def test_claims_hold_and_fail_by_their_bars(study):
+    good = records(study, plain=91, orbit=94, both=96.5, twin=85, group=88)
+    assert verdicts(study, good) == [True, True, True, True, None]
+    bad = records(study, plain=91, orbit=92, both=95.5, twin=85, group=84)
+    assert verdicts(study, bad) == [False, False, True, False, None]
+
+
+def test_bars_are_for_mnist(study):
+    assert verdicts(study, records(study, source="digits", plain=91, orbit=94)) == [None] * 5
+
+
+@pytest.mark.slow
+def test_smoke_goes_all_the_way(study, tmp_path):
+    result = run_study(study, "smoke", out=tmp_path)
+    assert all(record.status == "done" for record in result.records)
+    assert result.page.exists()
