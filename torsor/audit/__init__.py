@@ -9,6 +9,7 @@ from torsor.audit._float64 import Float64Rerun
 from torsor.audit._frame_report import FrameReport, frame_report
 from torsor.audit._measure import OutputError, PartError
 from torsor.audit._report import Report
+from torsor.audit._sources import ErrorSources, error_sources
 from torsor.audit._worst import WorstCase
 from torsor.audit.certificate import Certificate, clopper_pearson
 
@@ -17,6 +18,7 @@ __all__ = [
     "Continuity",
     "Curve",
     "EquivarianceReport",
+    "ErrorSources",
     "Float64Rerun",
     "FrameReport",
     "Jump",
@@ -27,5 +29,6 @@ __all__ = [
     "certificate",
     "clopper_pearson",
     "equivariance",
+    "error_sources",
     "frame_report",
 ]

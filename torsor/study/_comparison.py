@@ -106,6 +106,10 @@ class Comparison(Study):
         group = config["test_group"]
         return dataset.symmetry if group is None else replace(dataset.symmetry, group=parse_group(group))
 
+    def audited(self, dataset: "Dataset") -> "Transformation":
+        """What the audit moves inputs by."""
+        return dataset.symmetry
+
     def trials(self, scale: str, seeds: Sequence[int] | None = None) -> list[Trial]:
         plan = self.plan(scale)
         common = {key: value for key, value in asdict(plan).items() if key not in ("arms", "seeds", "decide_by")}
@@ -149,7 +153,7 @@ class Comparison(Study):
             "error_unit": _measure.error_unit(dataset),
             "test_error": test.mean,
             "transformed_error": moved.mean,
-            **_audited(model, dataset, config["audit_samples"]),
+            **_audited(model, self.audited(dataset), dataset, config["audit_samples"]),
             "parameters": sum(p.numel() for p in model.parameters()),
             "epochs": fit.epochs_run,
             "best_epoch": fit.best_epoch,
@@ -235,7 +239,7 @@ def thinned(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(entry) for i, entry in enumerate(history) if i % step == 0 or i == len(history) - 1]
 
 
-def _audited(model: "nn.Module", dataset: "Dataset", samples: int) -> dict[str, Any]:
+def _audited(model: "nn.Module", symmetry: "Transformation", dataset: "Dataset", samples: int) -> dict[str, Any]:
     import torch
 
     from torsor import audit
@@ -243,7 +247,7 @@ def _audited(model: "nn.Module", dataset: "Dataset", samples: int) -> dict[str, 
     inputs = dataset.test[torch.arange(min(samples, len(dataset.test)))].inputs
     generator = torch.Generator().manual_seed(0)
     model.eval()
-    report = audit.equivariance(model, dataset.symmetry, inputs, generator=generator)
+    report = audit.equivariance(model, symmetry, inputs, generator=generator)
     low, high = (float(x) for x in report.interval)
     curve = report.curve
     return {

@@ -2,6 +2,7 @@
 
 from torsor.build.frames import PolarFrame
 from torsor.build.lie._convolution import GroupConv, GroupConv2d, GroupConv3d, LiftingConv, LiftingConv2d, LiftingConv3d
+from torsor.build.lie._invariants import GaussianJet, InvariantLayer, InvariantNet
 from torsor.build.lie._networks import AffineNetSmall, AffineResNet
 from torsor.build.lie._orbit import OrbitPool
 from torsor.build.lie._points import PointGroupConv, PointLifting
@@ -12,12 +13,15 @@ __all__ = [
     "AffineNetSmall",
     "AffineResNet",
     "BlurPool",
+    "GaussianJet",
     "GroupConv",
     "GroupConv2d",
     "GroupConv3d",
     "GroupFeature",
     "GroupNorm",
     "GroupPool",
+    "InvariantLayer",
+    "InvariantNet",
     "LiftingConv",
     "LiftingConv2d",
     "LiftingConv3d",

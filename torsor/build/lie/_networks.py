@@ -12,7 +12,7 @@ from torsor.build.lie._kernels import KernelLike
 from torsor.build.lie._pooling import BlurPool, GroupNorm, GroupPool
 from torsor.build.lie._sampling import GroupFeature, SamplePlan, as_plan
 from torsor.groups import Group
-from torsor.groups.measure import Proposal
+from torsor.groups.measure import GroupSample, Proposal
 
 
 class AffineNetSmall(nn.Module):
@@ -71,9 +71,14 @@ class AffineNetSmall(nn.Module):
         self.pool = GroupPool("max", "both")
         self.head = nn.Sequential(nn.Linear(channels[-1], hidden), nn.GELU(), nn.Linear(hidden, out_features))
 
-    def forward(self, images: Float[Tensor, "b c h w"], generator: torch.Generator | None = None) -> Tensor:
-        """The logits of a batch of images."""
-        feature = self.norms[0](self.lift(images, generator=generator)).map(nn.functional.gelu)
+    def forward(
+        self,
+        images: Float[Tensor, "b c h w"],
+        sample: GroupSample | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The logits of a batch of images, at the elements of the plan or at those that are given."""
+        feature = self.norms[0](self.lift(images, sample, generator)).map(nn.functional.gelu)
         for layer, norm in zip(self.layers, list(self.norms)[1:], strict=True):
             feature = norm(layer(self.shrink(feature))).map(nn.functional.gelu)
         return self.head(self.pool(feature))

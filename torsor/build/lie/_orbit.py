@@ -11,7 +11,7 @@ from torsor.build.frames import PolarFrame
 from torsor.build.lie._pooling import Pool
 from torsor.build.lie._sampling import SamplePlan, as_plan
 from torsor.groups import Affine, Group
-from torsor.groups.measure import Proposal
+from torsor.groups.measure import GroupSample, Proposal
 
 
 class OrbitPool(nn.Module):
@@ -62,12 +62,14 @@ class OrbitPool(nn.Module):
         self.between = hasattr(backbone, "features") and hasattr(backbone, "head")
         self.frame, self.image = frame, Image() if image is None else image
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, sample: GroupSample | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """The pooled features, or what the head makes of them."""
         group = self.plan.group
         if images.ndim != group.n + 2:
             raise ValueError(f"images must be (batch, channels, *pixels) in {group.n} dimensions; got {images.shape}")
-        sample = self.plan(generator, images)
+        sample = self.plan(generator, images) if sample is None else sample
         n, b = len(sample.g), len(images)
         net: Any = self.backbone
         features = (net.features if self.between else net)(self._moved(images, sample.g_inv)).unflatten(0, (n, b))

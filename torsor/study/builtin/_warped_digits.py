@@ -26,6 +26,9 @@ class WarpedDigitsStudy(Comparison):
     def law(self, dataset: "Dataset", config: Mapping[str, Any]) -> "Transformation":
         return dataset.law  # type: ignore[attr-defined]
 
+    def audited(self, dataset: "Dataset") -> "Transformation":
+        return dataset.law  # type: ignore[attr-defined]
+
     def backbone(self, backbone: Mapping[str, Any], dataset: "Dataset") -> "nn.Module":
         from torsor.build.backbones import GlobalCNN
 
