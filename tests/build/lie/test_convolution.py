@@ -184,6 +184,33 @@ def test_self_normalised_sums_do_not_feel_the_number_of_elements():
     torch.testing.assert_close(*outputs, rtol=0.1, atol=0.01)
 
 
+def test_relative_elements_give_the_same_where_they_meet_the_known_ones():
+    torch.manual_seed(0)
+    lift = LiftingConv2d(Cyclic(4), 1, 4)
+    feature = lift(torch.randn(1, 1, 11, 11))
+    direct = GroupConv2d(4, 3, group_window=None)
+    relative = GroupConv2d(4, 3, group_window=None, relative=Cyclic(4), interpolation=0.05)
+    relative.load_state_dict(direct.state_dict(), strict=False)
+    torch.testing.assert_close(relative(feature).values, direct(feature).values, atol=1e-5, rtol=1e-4)
+
+
+def test_relative_elements_are_interpolated_between_the_known_ones():
+    """A feature that is a smooth function of the angle alone is known at 64 angles, and asked for at others."""
+    angles = torch.arange(64, dtype=torch.float64)[:, None] * (2 * math.pi / 64)
+    g = SO(2).exp(angles)
+    known = GroupSample(g, g.mT.contiguous(), torch.full((64,), -math.log(64), dtype=f64))
+    values = angles.cos().reshape(1, 1, 64, 1, 1).expand(1, 1, 64, 9, 9)
+    convolve = GroupConv2d(1, 1, group_window=None, relative=SamplePlan(Window(SO(2), 0.01), 4), padding="same",
+                           interpolation=0.08).double()  # fmt: skip
+    at = one(SO(2).exp(torch.tensor([0.3], dtype=f64)))
+    nowhere = one(SO(2).exp(torch.tensor([2.4], dtype=f64)))
+    ratio = convolve(GroupFeature(values, known), nowhere).values / convolve(GroupFeature(values, known), at).values
+    flat = torch.ones_like(values)
+    even = convolve(GroupFeature(flat, known), nowhere).values / convolve(GroupFeature(flat, known), at).values
+    found = float((ratio / even)[0, 0, 0, 4, 4].detach())
+    assert found == pytest.approx(math.cos(2.4) / math.cos(0.3), rel=0.02)
+
+
 def test_volumes_turn_by_quarters_too():
     torch.manual_seed(0)
     x = torch.randn(1, 1, 9, 9, 9)

@@ -200,6 +200,9 @@ class GroupConv(_Convolution):
             of the sampled region.
         separable: the kernel is a sum of `rank` products of a function of space and one of the group.
         rank: of separable kernels.
+        relative: draw `h` near the identity instead and take `F(x, A h)`, interpolated from the elements where `F` is
+            known: the sum then has no truncation of its own at the rim of the sampled region. For separable kernels.
+        interpolation: width, in `Y` and in radians, of the Gaussian weights of that interpolation.
 
     Shapes: a `GroupFeature` with values `(B, in, M, H, W)` to one with `(B, out, N, H', W')`.
 
@@ -237,6 +240,8 @@ class GroupConv(_Convolution):
         self_normalised: bool = True,
         separable: bool = True,
         rank: int = 3,
+        relative: SamplePlan | Proposal | Group | None = None,
+        interpolation: float = 0.15,
     ) -> None:
         super().__init__(
             n, in_channels, out_channels, support_radius, max_stretch, kernel, kernel_size, stride, padding, bias, clip
@@ -250,6 +255,10 @@ class GroupConv(_Convolution):
         self.window = GroupWindow(group_window, angle_window)
         self.separable = separable and self.builtin
         self.rank = rank if self.separable else 1
+        if relative is not None and not self.separable:
+            raise ValueError("relative needs a separable kernel")
+        self.relative = None if relative is None else as_plan(relative)
+        self.near = GroupWindow(interpolation, interpolation)
         if self.separable:
             self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank)
             self.kernel = _spatial_kernel(kernel, self, rank * out_channels, rank)
@@ -269,18 +278,31 @@ class GroupConv(_Convolution):
         self._check_space(values.shape[3:], "a feature")
         if sample is None:
             sample = feature.sample if self.plan is None else self.plan(generator, values)
+        if self.relative is not None:
+            mixing = self._relative_mixing(sample, feature.sample, self.relative(generator, values))
+            return GroupFeature(self._finish(self._separable(values, sample, mixing)), sample)
         relative = sample.g_inv.unsqueeze(1) @ feature.sample.g  # A_i^-1 B_j
         shares = shares_of(relative, feature.sample, self.window, self.weighting, self.self_normalised)
         shares = shares / torch.linalg.det(feature.sample.g).abs()
-        out = (
-            self._separable(values, sample, relative, shares)
-            if self.separable
-            else self._joint(values, sample, relative, shares)
-        )
+        if self.separable:
+            out = self._separable(values, sample, self.mixing(relative) * shares[..., None, None, None])
+        else:
+            out = self._joint(values, sample, relative, shares)
         return GroupFeature(self._finish(out), sample)
 
-    def _separable(self, values: Tensor, sample: GroupSample, relative: Tensor, shares: Tensor) -> Tensor:
-        mixing = self.mixing(relative) * shares[..., None, None, None]  # n_out n_in rank out in
+    def _relative_mixing(self, sample: GroupSample, known: GroupSample, near: GroupSample) -> Tensor:
+        """`sum_k w_k |det A_i h_k|^-1 K(h_k) S(A_i h_k, B_j)`, where `S` interpolates."""
+        places = sample.g.unsqueeze(1) @ near.g
+        away = (near.g_inv @ sample.g_inv.unsqueeze(1)).unsqueeze(2) @ known.g  # (A_i h_k)^-1 B_j
+        weights = self.near(away)
+        weights = weights / weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        weights = weights / torch.linalg.det(places).abs().unsqueeze(2)
+        shares = shares_of(near.g.unsqueeze(0), near, self.window, self.weighting, self.self_normalised)[0]
+        return torch.einsum("kroc,k,ikj->ijroc", self.mixing(near.g), shares, weights)
+
+    def _separable(
+        self, values: Tensor, sample: GroupSample, mixing: Float[Tensor, "n_out n_in rank out into"]
+    ) -> Tensor:
         elements = len(sample.g)
         mixed = torch.einsum("ijroc,bcj...->broi...", mixing.to(values.dtype), values)
         space = self.kernel(self._points(sample)).unflatten(-1, (self.rank, self.out_channels))
