@@ -42,7 +42,8 @@ def test_bars_are_for_mnist(study):
 
 
 @pytest.mark.slow
-def test_smoke_goes_all_the_way(study, tmp_path):
-    result = run_study(study, "smoke", out=tmp_path)
+@pytest.mark.parametrize("name", ["affine-digits", "affine-digits-wide", "homographies"])
+def test_smoke_goes_all_the_way(name, tmp_path):
+    result = run_study(builtin_study(name), "smoke", out=tmp_path)
     assert all(record.status == "done" for record in result.records)
     assert result.page.exists()

@@ -186,4 +186,5 @@ def _standard_error(numbers: Sequence[float]) -> float:
 
 
 def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    comma = "; " if any("," in word for word in words) else ", "
+    return words[0] if len(words) == 1 else f"{comma.join(words[:-1])} and {words[-1]}"

@@ -14,6 +14,7 @@ from torsor.build.lie._kernels import (
     GroupWindow,
     KernelLike,
     Linear,
+    LogBasis,
     Siren,
     SpatialBasis,
     is_builtin,
@@ -200,6 +201,8 @@ class GroupConv(_Convolution):
             of the sampled region.
         separable: the kernel is a sum of `rank` products of a function of space and one of the group.
         rank: of separable kernels.
+        chart: coordinates of the group in a basis kernel: `"polar"`, `exp(Y) R`, which has all elements; `"log"`, the
+            principal logarithm: elements `A^-1 B` without one are left out.
         relative: draw `h` near the identity instead and take `F(x, A h)`, interpolated from the elements where `F` is
             known: the sum then has no truncation of its own at the rim of the sampled region. For separable kernels.
         interpolation: width, in `Y` and in radians, of the Gaussian weights of that interpolation.
@@ -240,6 +243,7 @@ class GroupConv(_Convolution):
         self_normalised: bool = True,
         separable: bool = True,
         rank: int = 3,
+        chart: Literal["polar", "log"] = "polar",
         relative: SamplePlan | Proposal | Group | None = None,
         interpolation: float = 0.15,
     ) -> None:
@@ -250,6 +254,8 @@ class GroupConv(_Convolution):
             raise ValueError(f'weighting must be "haar" or "none"; got {weighting!r}')
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
             raise ValueError(f"rank must be at least 1; got {rank!r}")
+        if chart not in ("polar", "log") or (chart == "log" and not (separable and kernel == "basis")):
+            raise ValueError(f'chart must be "polar", or "log" for separable basis kernels; got {chart!r}')
         self.plan = None if plan is None else as_plan(plan)
         self.weighting, self.self_normalised = weighting, self_normalised
         self.window = GroupWindow(group_window, angle_window)
@@ -260,7 +266,7 @@ class GroupConv(_Convolution):
         self.relative = None if relative is None else as_plan(relative)
         self.near = GroupWindow(interpolation, interpolation)
         if self.separable:
-            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank)
+            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank, chart)
             self.kernel = _spatial_kernel(kernel, self, rank * out_channels, rank)
         else:
             self.kernel = _joint_kernel(kernel, self, in_channels * out_channels, in_channels)
@@ -410,14 +416,16 @@ class _JointBasis(nn.Module):
 class _GroupMixing(nn.Module):
     """The part of a separable kernel on the group: matrices between channels."""
 
-    def __init__(self, kernel: KernelLike, n: int, in_channels: int, out_channels: int, rank: int) -> None:
+    def __init__(
+        self, kernel: KernelLike, n: int, in_channels: int, out_channels: int, rank: int, chart: str = "polar"
+    ) -> None:
         super().__init__()
         self.shape = (rank, out_channels, in_channels)
         channels, self.siren, self.basis, self.linear = math.prod(self.shape), None, None, None
         if kernel == "siren":
             self.siren = Siren(n * (n + 1) // 2 + (2 if n == 2 else n * n), channels, in_channels)
         else:
-            self.basis = GroupBasis(n)
+            self.basis = GroupBasis(n) if chart == "polar" else LogBasis(n)
             self.linear = Linear(self.basis.size, channels, 0.1 / math.sqrt(in_channels))
             with torch.no_grad():  # the first function is 1: near the identity the kernel starts as a matrix
                 self.linear.weight[0] = torch.randn(channels) / math.sqrt(in_channels)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torsor.groups.linalg import polar_log
+from torsor.groups.linalg import logm, polar_log
 
 KernelLike = Literal["basis", "siren"] | Callable[..., Tensor]
 
@@ -66,6 +66,29 @@ class GroupBasis(nn.Module):
         one = torch.ones_like(Y[..., :1])
         stretched, turned = torch.cat([one, Y], -1), torch.cat([one, turned], -1)
         return (stretched.unsqueeze(-1) * turned.unsqueeze(-2)).flatten(-2)
+
+
+class LogBasis(nn.Module):
+    """Functions of a matrix by its principal logarithm: {1, its entries, their products}; 0 where there is none.
+
+    What was done before charts that cover the group; here to be compared with `GroupBasis`.
+
+    Arguments:
+        n: dimension of space.
+    """
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.size = 1 + n * n + n * n * (n * n + 1) // 2
+
+    def forward(self, h: Float[Tensor, "*shape n n"]) -> Float[Tensor, "*shape size"]:
+        """The values of all functions."""
+        X = logm(h, on_failure="nan").flatten(-2)
+        missing = X.isnan().any(-1, keepdim=True)
+        X = torch.where(missing, 0, X)
+        row, column = torch.triu_indices(X.shape[-1], X.shape[-1], device=X.device)
+        values = torch.cat([torch.ones_like(X[..., :1]), X, X[..., row] * X[..., column]], -1)
+        return torch.where(missing, 0, values)
 
 
 class GroupWindow(nn.Module):

@@ -1,9 +1,12 @@
 """What the studies of warped digits share: data, networks, rows, and the sentences about them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from torsor.study._claim import Claim
 from torsor.study._comparison import Comparison
+from torsor.study._protocol import Record, mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,11 +34,11 @@ class WarpedDigitsStudy(Comparison):
 
     def backbone(self, backbone: Mapping[str, Any], dataset: "Dataset") -> "nn.Module":
         from torsor.build.backbones import GlobalCNN
+        from torsor.build.lie import InvariantNet
 
         options = dict(backbone)
-        if options.pop("net") == "cnn":
-            return GlobalCNN(1, dataset.classes, **options)  # type: ignore[arg-type]
-        return group_network(dataset.classes, **options)  # type: ignore[arg-type]
+        make = {"cnn": partial(GlobalCNN, 1), "invariants": partial(InvariantNet, 1), "group": group_network}
+        return make[options.pop("net")](dataset.classes, **options)  # type: ignore[operator]
 
     def workers(self, scale: str) -> int:
         return 1 if scale == "smoke" else 2  # small networks: two processes beat two threads
@@ -59,6 +62,33 @@ def group_network(
     if width:
         law = PolarProposal(LogNormalSPD(width), law)
     return kind(SamplePlan(law, n, resample=resample, method=method), 1, classes, **options)  # type: ignore[arg-type]
+
+
+def accuracy(records: Sequence[Record], row: str, key: str = "transformed_error") -> float | None:
+    """Percent of right answers, mean over seeds."""
+    error = mean(records, row, key)
+    return None if error is None else 100 * (1 - error)
+
+
+def judged(records: Sequence[Record], scale: str) -> bool:
+    """Whether bars apply: MNIST, at desk or paper scale."""
+    data = [record.trial.config.get("data", {}) for record in records]
+    return scale != "smoke" and bool(data) and all(d.get("source") == "mnist" for d in data)
+
+
+def at_least(text: str, row: str, bar: float, records: Sequence[Record], scale: str) -> Claim:
+    """A row reaches so many percent on the warped test set."""
+    found = accuracy(records, row)
+    holds = found >= bar if found is not None and judged(records, scale) else None
+    return Claim(text, "torsor", None, found, f">= {bar:g} %", holds, scale)
+
+
+def gain(text: str, row: str, other: str, bar: float, records: Sequence[Record], scale: str) -> Claim:
+    """A row is better than another by so many points on the warped test set."""
+    one, two = accuracy(records, row), accuracy(records, other)
+    found = None if one is None or two is None else one - two
+    holds = found >= bar if found is not None and judged(records, scale) else None
+    return Claim(text, "torsor", None, found, f">= {bar:g} points", holds, scale)
 
 
 def digit_source() -> str:

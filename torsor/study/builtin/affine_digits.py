@@ -8,8 +8,17 @@ from dataclasses import replace
 
 from torsor.study._claim import Claim
 from torsor.study._comparison import Arm, Plan
-from torsor.study._protocol import Record, mean, values
-from torsor.study.builtin._warped_digits import CONVOLVED, TWIN, WarpedDigitsStudy, digit_source
+from torsor.study._protocol import Record, values
+from torsor.study.builtin._warped_digits import (
+    CONVOLVED,
+    TWIN,
+    WarpedDigitsStudy,
+    accuracy,
+    at_least,
+    digit_source,
+    gain,
+    judged,
+)
 
 POSE, POSE_SCALE = "canonical pose", "canonical pose, scale only"
 ORBIT, BOTH = "orbits of GL+(2)", "pose + orbits of rotations"
@@ -51,21 +60,21 @@ class AffineDigits(WarpedDigitsStudy):
 
     def claims(self, records: Sequence[Record], scale: str) -> list[Claim]:
         return [
-            _gain("Pooling over orbits of GL+(2) beats the plain network on affine warps.", ORBIT, "plain", 2.0,
+            gain("Pooling over orbits of GL+(2) beats the plain network on affine warps.", ORBIT, "plain", 2.0,
                   records, scale),
-            _at_least("A canonical pose for the stretch and orbits for the rotation reach 96 %.", BOTH, 96.0, records,
+            at_least("A canonical pose for the stretch and orbits for the rotation reach 96 %.", BOTH, 96.0, records,
                       scale),
             _drop(records, scale),
-            _gain("A convolution on the group beats its twin on the trivial group, of the same size and budget.",
+            gain("A convolution on the group beats its twin on the trivial group, of the same size and budget.",
                   CONVOLVED, TWIN, 2.0, records, scale),
             Claim(
                 "The paper's network reaches about 98 % on affNIST.",
                 _PAPER,
                 "about 98 %",
-                _accuracy(records, "AffineResNet") if scale == "paper" else None,
+                accuracy(records, "AffineResNet") if scale == "paper" else None,
                 ">= 97.5 %",
                 None if scale != "paper" or not values(records, "AffineResNet", "transformed_error")
-                else (_accuracy(records, "AffineResNet") or 0) >= 97.5,
+                else (accuracy(records, "AffineResNet") or 0) >= 97.5,
                 "paper",
             ),
         ]  # fmt: skip
@@ -87,6 +96,7 @@ def _arms(small: bool = False) -> list[Arm]:
         Arm("orbit_pooled", BOTH, options=turned),
         Arm("orbit_pooled", NARROW, options={**turned, "angle": 0.2}),
         Arm("orbit_pooled", WIDE, options={**turned, "angle": 3.2, "n": 4 if small else 8}),
+        Arm("plain", "differential invariants", backbone={"net": "invariants"}),
         Arm("plain", TWIN, backbone={**group, "trivial": True}),
         Arm("plain", CONVOLVED, backbone={**group, "n": 2 if small else 4, "angle": 0.5}),
     ]
@@ -102,34 +112,9 @@ def _paper_arms() -> list[Arm]:
     ]
 
 
-def _accuracy(records: Sequence[Record], row: str, key: str = "transformed_error") -> float | None:
-    """Percent of right answers, mean over seeds."""
-    error = mean(records, row, key)
-    return None if error is None else 100 * (1 - error)
-
-
-def _judged(records: Sequence[Record], scale: str) -> bool:
-    """Whether bars apply: MNIST at desk or paper scale."""
-    data = [record.trial.config.get("data", {}) for record in records]
-    return scale != "smoke" and bool(data) and all(d.get("source") == "mnist" for d in data)
-
-
-def _at_least(text: str, row: str, bar: float, records: Sequence[Record], scale: str) -> Claim:
-    found = _accuracy(records, row)
-    holds = found >= bar if found is not None and _judged(records, scale) else None
-    return Claim(text, "torsor", None, found, f">= {bar:g} %", holds, scale)
-
-
-def _gain(text: str, row: str, other: str, bar: float, records: Sequence[Record], scale: str) -> Claim:
-    one, two = _accuracy(records, row), _accuracy(records, other)
-    found = None if one is None or two is None else one - two
-    holds = found >= bar if found is not None and _judged(records, scale) else None
-    return Claim(text, "torsor", None, found, f">= {bar:g} points", holds, scale)
-
-
 def _drop(records: Sequence[Record], scale: str) -> Claim:
-    clean, warped = _accuracy(records, BOTH, "test_error"), _accuracy(records, BOTH)
+    clean, warped = accuracy(records, BOTH, "test_error"), accuracy(records, BOTH)
     found = None if clean is None or warped is None else clean - warped
-    holds = found <= 2.5 if found is not None and _judged(records, scale) else None
+    holds = found <= 2.5 if found is not None and judged(records, scale) else None
     return Claim("It loses little from upright digits to warped ones.", "torsor", None, found, "<= 2.5 points", holds,
                  scale)  # fmt: skip
