@@ -46,7 +46,7 @@ def test_the_protocol_is_that_of_the_calibration(study):
         if trial.name == PLANE_FIT:
             assert trial.config["neighbours"] == 16
         else:
-            assert trial.config["epochs"] == 40
+            assert trial.config["epochs"] == 60
             assert trial.config["backbone"]["net"] != "patches" or trial.config["backbone"]["neighbours"] == 16
 
 
@@ -78,7 +78,7 @@ def test_the_claims_hold_where_the_numbers_are_those_of_the_calibration_and_the_
         ({LOCAL: (0.158, 0.160, 0.2)}, "is the same on rotated clouds"),
         ({"FA-DGCNN": (0.158, 0.160)}, "is the same on rotated clouds"),
         ({PLANE_FIT: (0.19, 0.19)}, "beats the plane fit"),
-        ({LOCAL_STOCHASTIC: (0.2, 0.2, 0.4)}, "So does training on one"),
+        ({LOCAL_STOCHASTIC: (0.23, 0.23, 0.4)}, "So does training on one"),
         ({"augmented": (0.18, 0.18)}, "beat augmentation"),
         ({"plain": (0.214, 0.22)}, "loses on rotated ones"),
         ({LOCAL_STOCHASTIC: (0.161, 0.161, 0.17)}, "mean of vectors cancels"),
