@@ -317,3 +317,37 @@ def test_rank_two_outputs_of_lorentz_and_affine_frames():
     a = torch.randn(4, 16, dtype=f64)
     model = FrameAveraging(lambda x: (x.tanh() @ a).mean(1).unflatten(-1, (4, 4)), sym)
     assert error(model, x, Lorentz(1, 3).exp(torch.randn(10, 6, dtype=f64))) < 1e-10
+
+
+def test_words_and_tolerances_of_frames_are_checked(plain):
+    for frame in (PCAFrame, AffineFrame, LorentzFrame, UnitaryFrame):
+        with pytest.raises(ValueError, match="on_degenerate must be"):
+            frame(on_degenerate="zzz")
+        for bad in ("a", -1.0, True):
+            with pytest.raises(ValueError, match="gap_tol must be a number, at least 0"):
+                frame(gap_tol=bad)
+
+
+def test_complex_vectors_that_do_not_span_the_space_are_marked():
+    x = torch.randn(3, 6, 3, dtype=torch.complex128)
+    x[1, :, 2] = 0  # a hyperplane
+    x[2, :, 1:] = 0
+    frame = UnitaryFrame(on_degenerate="ignore")
+    for group, expected in ((U(3), [False, True, True]), (SU(3), [False, False, True])):
+        found = frame(Symmetry(group, Vector(), Scalar()), x)
+        assert found.ambiguous.tolist() == expected
+        assert found.rank.tolist() == [3, 2, 1]
+
+
+def test_weights_must_be_one_per_point(plain):
+    sym = Symmetry(E(3), {"x": Point(), "w": Scalar()}, Scalar())
+    with pytest.raises(ValueError, match="w must hold one weight per point of x"):
+        PCAFrame(weights="w")(sym, {"x": torch.randn(2, 5, 3), "w": torch.rand(2, 5, 2)})
+
+
+def test_soft_signs_are_the_same_at_any_scale():
+    x = torch.randn(4, 8, 3, dtype=f64)
+    sym = Symmetry(O(3), Vector(), Scalar())
+    frame = PCAFrame(signs="soft", on_degenerate="ignore")
+    for scale in (1e120, 1e-100):
+        torch.testing.assert_close(frame(sym, x * scale).weights, frame(sym, x).weights)

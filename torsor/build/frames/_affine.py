@@ -9,6 +9,7 @@ from torch import Tensor
 from torsor.build.frames._axes import (
     assemble,
     centred,
+    check_policy,
     cholesky,
     null_floor,
     null_tolerance,
@@ -57,6 +58,9 @@ class AffineFrame:
     gap_tol: float = 1e-4
     on_degenerate: Literal["robust", "warn", "raise", "ignore"] = "warn"
     exact = True
+
+    def __post_init__(self) -> None:
+        check_policy(self.on_degenerate, ("robust", "warn", "raise", "ignore"), gap_tol=self.gap_tol)
 
     def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
         group = symmetry.group

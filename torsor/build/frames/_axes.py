@@ -139,6 +139,20 @@ def cholesky(moment: Float[Tensor, "b d d"]) -> Float[Tensor, "b d d"]:
     return root
 
 
+def check_policy(policy: object, allowed: tuple[str, ...], **tolerances: object) -> None:
+    """Refuse an unknown word for `on_degenerate`, and tolerances that are not numbers from 0 on.
+
+    Raises:
+        ValueError: names the argument, what it may be, and what came.
+    """
+    if policy not in allowed:
+        words = ", ".join(f'"{word}"' for word in allowed[:-1])
+        raise ValueError(f'on_degenerate must be {words} or "{allowed[-1]}"; got {policy!r}')
+    for name, value in tolerances.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise ValueError(f"{name} must be a number, at least 0; got {value!r}")
+
+
 def tell_ambiguous(ambiguous: Tensor, gap: Tensor, policy: str, what: str) -> None:
     """Warn of, or refuse, samples whose frames are undetermined."""
     if policy == "ignore" or not bool(ambiguous.any()):

@@ -85,6 +85,8 @@ def read_clouds(
         action, x = _field(slots, name)
         points, present = layout.points(action, x)
         if weight is not None:
+            if weight.numel() != present.numel():
+                raise ValueError(f"{weights} must hold one weight per point of {name}; got {tuple(weight.shape)}")
             present = present * weight.reshape(present.shape).to(present.dtype)
         mass = layout.sum(action, present.sum(1)).double()
         if weight is not None and bool((mass <= 0).any()):

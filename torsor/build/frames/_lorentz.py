@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torsor.build.frames._axes import cholesky, right_handed, sign_patterns, tell_ambiguous
+from torsor.build.frames._axes import check_policy, cholesky, right_handed, sign_patterns, tell_ambiguous
 from torsor.build.frames._cloud import floating_dtype, read_clouds
 from torsor.build.frames._frameset import FrameSet
 from torsor.groups import Lorentz
@@ -47,6 +47,9 @@ class LorentzFrame:
     gap_tol: float = 1e-4
     on_degenerate: Literal["warn", "raise", "ignore"] = "warn"
     exact = True
+
+    def __post_init__(self) -> None:
+        check_policy(self.on_degenerate, ("warn", "raise", "ignore"), gap_tol=self.gap_tol)
 
     def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
         group = symmetry.group

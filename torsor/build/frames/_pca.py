@@ -11,6 +11,7 @@ from torch import Tensor
 from torsor.build.frames._axes import (
     assemble,
     centred,
+    check_policy,
     null_floor,
     null_tolerance,
     principal_axes,
@@ -28,6 +29,7 @@ from torsor.groups import Sim
 from torsor.symmetry import Inputs, Symmetry
 
 Policy = Literal["warn", "raise", "robust", "sample", "ignore"]
+_POLICIES = ("warn", "raise", "robust", "sample", "ignore")
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,8 @@ class PCAFrame:
             raise ValueError(f'signs must be "all", "skew", "soft" or "none"; got {self.signs!r}')
         if not self.softness > 0:
             raise ValueError(f"softness must be positive; got {self.softness}")
-        if self.on_degenerate not in ("warn", "raise", "robust", "sample", "ignore"):
-            raise ValueError(
-                f'on_degenerate must be "warn", "raise", "robust", "sample" or "ignore"; got {self.on_degenerate!r}'
-            )
+        given = {} if self.null_tol is None else {"null_tol": self.null_tol}
+        check_policy(self.on_degenerate, _POLICIES, gap_tol=self.gap_tol, skew_tol=self.skew_tol, **given)
 
     @property
     def exact(self) -> bool:
@@ -108,7 +108,9 @@ class PCAFrame:
         any_ambiguous = self.on_degenerate != "ignore" and bool(ambiguous.any())
         if any_ambiguous and bool(overflow.any()):
             row = int(overflow.nonzero()[0, 0])
-            raise ValueError(f"sample {row} has no principal axes: the squares of its coordinates overflow float64")
+            raise ValueError(
+                f"sample {row} has no principal axes: its coordinates are not finite, or their squares overflow float64"
+            )
         if any_ambiguous and self.on_degenerate == "raise":
             rows = ambiguous.nonzero()[:, 0].tolist()
             raise RuntimeError(
@@ -157,9 +159,10 @@ class PCAFrame:
 
 def standardised_third_moment(cloud: Cloud, seen: Tensor) -> Float[Tensor, "b d"]:
     """The third moment of each coordinate over the 3/2 power of its second; 0 where it does not vary."""
-    third, second = cloud.mean(seen**3), cloud.mean(seen.square())
+    second = cloud.mean(seen.square())
     varies = second > cloud.floor.unsqueeze(-1)
-    return torch.where(varies, third, 0) / torch.where(varies, second, 1) ** 1.5
+    size = torch.where(varies, second, 1).sqrt()  # before the third power, which overflows first
+    return cloud.mean((seen / cloud.spread(size)) ** 3) * varies
 
 
 def turned_within_blocks(values: Tensor, axes: Tensor, gap_tol: float, rank: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from torsor.build.frames._axes import tell_ambiguous
+from torsor.build.frames._axes import check_policy, null_tolerance, tell_ambiguous
 from torsor.build.frames._cloud import named_field
 from torsor.build.frames._frameset import FrameSet
 from torsor.groups import SU, U
@@ -24,7 +24,8 @@ class UnitaryFrame:
     Arguments:
         field: name of the complex `Vector` input; by default the first.
         gap_tol: relative distance of eigenvalues below which a sample is ambiguous.
-        phase_tol: standardised third moment below which a sample is ambiguous.
+        phase_tol: standardised third moment below which a sample is ambiguous. Vectors that span less than the space
+            (less than a hyperplane, for SU) are ambiguous too.
         on_degenerate: for ambiguous samples: `"warn"` says how many, `"raise"` is a RuntimeError, `"ignore"`.
 
     Raises:
@@ -43,6 +44,9 @@ class UnitaryFrame:
     phase_tol: float = 1e-6
     on_degenerate: Literal["warn", "raise", "ignore"] = "warn"
     exact = True
+
+    def __post_init__(self) -> None:
+        check_policy(self.on_degenerate, ("warn", "raise", "ignore"), gap_tol=self.gap_tol, phase_tol=self.phase_tol)
 
     def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
         group = symmetry.group
@@ -68,14 +72,15 @@ class UnitaryFrame:
         phased = third.abs() > 0
         phase = torch.where(phased, third / torch.where(phased, third.abs(), 1), 1)
         axes = axes * phase.unsqueeze(-2)
-        free = skewness < self.phase_tol
+        null = values.detach() <= null_tolerance(x.real.dtype) * values.detach()[:, :1]
+        free = (skewness < self.phase_tol) | null
         if isinstance(group, SU):
             axes = torch.cat([axes[..., :-1], axes[..., -1:] * torch.linalg.det(axes).conj()[:, None, None]], -1)
             free = free[:, :-1]
         gap = _gap(values.detach())
         ambiguous = (gap < self.gap_tol) | free.any(-1)
         tell_ambiguous(ambiguous, gap, self.on_degenerate, "unitary frames")
-        rank = (values.detach() > 1e-13 * values.detach()[:, :1]).sum(-1)
+        rank = (~null).sum(-1)
         weights = torch.ones_like(gap).unsqueeze(1).to(x.real.dtype)
         return FrameSet(group, axes.unsqueeze(1).to(x.dtype), weights, gap, rank, ambiguous)
 

@@ -132,6 +132,11 @@ class FAGNN(nn.Module):
         mask: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n 3"]:
         """Positions later."""
+        if charges.shape != (*positions.shape[:2], 1) or velocities.shape != positions.shape:
+            raise ValueError(
+                f"velocities and charges must be {tuple(positions.shape)} and {(*positions.shape[:2], 1)}; got"
+                f" {tuple(velocities.shape)} and {tuple(charges.shape)}"
+            )
         if mask is None:
             mask = torch.ones_like(positions[..., 0], dtype=torch.bool)
         else:  # padding may hold anything
