@@ -19,8 +19,8 @@ class LearnedFrame(nn.Module):
 
     Gram-Schmidt makes axes of `d` vectors per sample (`d - 1` for SO and SE, the determinant sets the last); the origin
     is the centroid, the scale of similarities the RMS radius. `FrameAveraging` over this frame is learned
-    canonicalisation: exact whatever the weights are, as long as `net` is equivariant. Discontinuous where the vectors
-    become dependent; such samples are marked ambiguous.
+    canonicalisation: exact whatever the weights are, as far as `net` is equivariant in its own precision. Discontinuous
+    where the vectors become dependent; such samples are marked ambiguous.
 
     Arguments:
         net: called with the inputs as the network itself; gives vectors `(B, >= d, d)` that turn with the inputs and do
