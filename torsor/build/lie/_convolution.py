@@ -194,7 +194,8 @@ class GroupConv(_Convolution):
         n: dimension of space, 2 or 3.
         support_radius, max_stretch, kernel, kernel_size, stride, padding, bias, clip: as in `LiftingConv`; a function
             takes `(A^-1 u, A^-1 B)`, `(N, M, P, n)` and `(N, M, P, n, n)`, to `(N, M, P)` or `(N, M, P, out, in)`.
-        group_window: width in `Y` of the Gaussian window around `A`, where `A^-1 B = exp(Y) R`; None for none.
+        group_window: width in `Y` of the Gaussian window around `A`, where `A^-1 B = exp(Y) R`; None for none. Narrower
+            than the law of the elements, whose weights grow outwards as the inverse of its density.
         angle_window: its width in the angle of `R`; None for none.
         weighting: `"haar"`, the weights of the sample; `"none"`, all the same.
         self_normalised: divide by the sum of weights times windows: biased by O(1/N), but without the loss at the rim
@@ -237,7 +238,7 @@ class GroupConv(_Convolution):
         padding: Literal["same", "valid"] | int = "same",
         bias: bool = False,
         clip: Literal["raise", "warn", "ignore"] = "raise",
-        group_window: float | None = 0.25,
+        group_window: float | None = 0.15,
         angle_window: float | None = None,
         weighting: Literal["haar", "none"] = "haar",
         self_normalised: bool = True,

@@ -90,7 +90,7 @@ class PointGroupConv(nn.Module):
         radius: float,
         resolution: int = 3,
         plan: SamplePlan | Proposal | Group | None = None,
-        group_window: float | None = 0.25,
+        group_window: float | None = 0.15,
         angle_window: float | None = None,
         weighting: str = "haar",
         self_normalised: bool = True,
