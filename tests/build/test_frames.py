@@ -41,7 +41,7 @@ from torsor import (
     _tree,
 )
 from torsor.build import FrameAveraging, GroupAverage
-from torsor.build.frames import PCAFrame, ProductFrame, RobustFrame, SortFrame, default_frame
+from torsor.build.frames import AllElements, PCAFrame, ProductFrame, RobustFrame, SortFrame, default_frame
 
 
 @pytest.mark.parametrize("group", [E(3), SE(3), E(2), SE(2)], ids=str)
@@ -335,3 +335,21 @@ def test_second_derivatives_forwards_over_backwards_and_per_sample_gradients():
     forces = torch.func.vmap(torch.func.grad(lambda x: energy(x[None]).sum()))(x)
     together = torch.func.grad(lambda x: energy(x).sum())(x)
     assert torch.allclose(forces, together, atol=1e-12)
+
+
+@pytest.mark.parametrize("output", [Nodes(-2), Pairs(), Scalar()], ids=str)
+def test_nodes_with_equal_features_get_equal_outputs(output):
+    torch.manual_seed(0)
+    n = 4
+    size = {"Nodes": (n, 1), "Pairs": (n, n), "Scalar": (1,)}[type(output).__name__] if output != Scalar() else (1,)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(n, math.prod(size)), torch.nn.Unflatten(1, size))
+    sym = Symmetry(Symmetric(n), Nodes(-2), output)
+    model = FrameAveraging(net.double(), sym)
+    x = torch.randint(0, 3, (60, n, 1)).double()
+    whole = FrameAveraging(net, sym, AllElements())
+    g = sym.sample(x)
+    torch.testing.assert_close(model(sym.act(g, x)[0]), sym.act_output(g, model(x), x), atol=1e-12, rtol=0)
+    assert not model.frames(x).ambiguous.any()
+    tied = torch.ones(2, n, 1).double()
+    torch.testing.assert_close(model(tied), whole(tied), atol=1e-12, rtol=0)  # all permutations leave it as it is
+    assert len(model.frames(x)[3:5]) == 2

@@ -104,6 +104,10 @@ class Tensor(Action):
         return self.p + self.q
 
 
+_REPEATED = 1e3
+"""Eigenvalues closer than this many units of rounding of the largest are one."""
+
+
 @dataclass(frozen=True, repr=False)
 class Line(Action):
     """A direction without a sense, such as the normal of a surface: `y` and `-y` are the same value.
@@ -127,8 +131,24 @@ class Line(Action):
         return 1 - (x * y).sum(-1).square() / torch.where(scale > 0, scale, 1)
 
     def project(self, z: Array) -> Array:
-        axis = eigh((z + z.mT) / 2)[1][..., -1]
-        return torch.where((z == 0).all(-1).all(-1, keepdim=True), 0, axis)
+        """The axis of the largest eigenvalue that is not repeated: the only lines that what moves `z` not may leave.
+
+        A mean over the rotations about an axis may have its largest eigenvalue twice, across that axis. Where all are
+        repeated there is no line, and it is 0.
+        """
+        values, axes = eigh((z + z.mT) / 2)
+        if z.shape[-1] > 1:
+            apart = values.diff(dim=-1) > _REPEATED * torch.finfo(values.dtype).eps * values.abs().amax(
+                -1, keepdim=True
+            )
+            alone = torch.nn.functional.pad(apart, (0, 1), value=True) & torch.nn.functional.pad(
+                apart, (1, 0), value=True
+            )
+        else:
+            alone = values != 0
+        place = torch.where(alone, torch.arange(values.shape[-1], device=z.device), -1).amax(-1)
+        axis = axes.gather(-1, place.clamp(min=0)[..., None, None].expand(*axes.shape[:-1], 1)).squeeze(-1)
+        return torch.where((place < 0).unsqueeze(-1), 0, axis)
 
     def event_shape_problem(self, group: Group, shape: tuple[int, ...]) -> str | None:
         return last_axis_problem(group, shape)

@@ -99,6 +99,25 @@ def read_clouds(
     return clouds
 
 
+def default_fields(symmetry: Symmetry, inputs: Inputs) -> tuple[str, ...]:
+    """The name of the input that frames are computed from where nobody names one."""
+    return _default_field(dict(zip(symmetry.input_names, symmetry.slots(inputs), strict=True)))
+
+
+def named_vectors(symmetry: Symmetry, inputs: Inputs) -> tuple[str, ...]:
+    """The names of all `Point` and `Vector` inputs."""
+    slots = zip(symmetry.input_names, symmetry.slots(inputs), strict=True)
+    return tuple(name for name, (action, _) in slots if action.feels_translation or _is_vector(action))
+
+
+def other_inputs_turn(symmetry: Symmetry, inputs: Inputs) -> bool:
+    """Whether there are inputs other than points, vectors and scalars that rotations move."""
+    return any(
+        action.degree > 0 and not (action.feels_translation or _is_vector(action))
+        for action, _ in symmetry.slots(inputs)
+    )
+
+
 def named_field(symmetry: Symmetry, inputs: Inputs, name: str | None) -> tuple[Action, Tensor]:
     """A `Point` or `Vector` input by its name, the first one by default, with its action."""
     slots = dict(zip(symmetry.input_names, symmetry.slots(inputs), strict=True))

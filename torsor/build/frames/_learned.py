@@ -83,23 +83,37 @@ class VectorHead(nn.Module):
     Arguments:
         d: dimension of the points, and number of vectors.
         hidden: width of the perceptron.
+        field: name of the points where inputs have names; by default the first input.
 
-    Shapes: `(B, n, d)` to `(B, d, d)`, one vector per row; other arguments are ignored.
+    Shapes: `(B, n, d)`, perhaps with a mask `(B, n)`, to `(B, d, d)`, one vector per row; other arguments are ignored.
+
+    Raises:
+        ValueError: points of another shape, such as ragged ones.
     """
 
-    def __init__(self, d: int, hidden: int = 32) -> None:
+    def __init__(self, d: int, hidden: int = 32, field: str | None = None) -> None:
         super().__init__()
+        self.field = field
         self.phi = nn.Sequential(nn.Linear(3, hidden), nn.SiLU(), nn.Linear(hidden, d))
 
-    def forward(self, points: Float[Tensor, "b n d"], *others: Any, **named: Any) -> Float[Tensor, "b d d"]:
-        y = points - points.mean(1, keepdim=True)
+    def forward(self, *inputs: Any, **named: Any) -> Float[Tensor, "b d d"]:
+        """The vectors of a batch of clouds."""
+        every = (*inputs, *named.values())
+        points = every[0] if self.field is None else named[self.field]
+        if points.ndim != 3:
+            raise ValueError(f"VectorHead takes points (B, n, d); got shape {tuple(points.shape)}")
+        masks = [x for x in every if x.dtype == torch.bool and x.shape == points.shape[:2]]
+        real = masks[0].unsqueeze(-1) if masks else torch.ones_like(points[..., :1], dtype=torch.bool)
+        points, count = points.masked_fill(~real, 0), real.sum(1, keepdim=True).to(points.dtype)
+        y = (points - points.sum(1, keepdim=True) / count).masked_fill(~real, 0)
         square = y.square().sum(-1)
-        mean = square.mean(1)[:, None, None]
+        mean = square.sum(1)[:, None, None] / count
         y = y / torch.where(mean > 0, mean, 1).sqrt()
         gram = y @ y.mT
         length = gram.diagonal(dim1=-2, dim2=-1)
         pairs = torch.broadcast_tensors(length.unsqueeze(2), length.unsqueeze(1), gram)
-        return torch.einsum("bijc,bid->bcd", self.phi(torch.stack(pairs, -1)), y) / points.shape[1] ** 2
+        weights = self.phi(torch.stack(pairs, -1)) * (real & real.mT).unsqueeze(-1)
+        return torch.einsum("bijc,bid->bcd", weights, y) / count**2
 
 
 def gram_schmidt(vectors: Float[Tensor, "b k d"]) -> tuple[Float[Tensor, "b k d"], Float[Tensor, " b"]]:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torsor.build.frames._axes import assemble, centred, proper_part, right_handed, rms, sign_patterns
-from torsor.build.frames._cloud import Cloud, floating_dtype, read_clouds
+from torsor.build.frames._cloud import Cloud, default_fields, floating_dtype, other_inputs_turn, read_clouds
+from torsor.build.frames._completion import other_clouds
 from torsor.build.frames._frameset import FrameSet
 from torsor.groups import Sim
 from torsor.symmetry import Inputs, Symmetry
@@ -24,7 +25,8 @@ class MinimalFrame:
 
     Arguments:
         field: name of the `Point` or `Vector` input that decides; by default the first `Point`, else the first
-            `Vector`. Points are measured from their centroid.
+            `Vector`. Points are measured from their centroid. Where it does not span space the other inputs are
+            asked, in their order.
         weights: name of an input with one non-negative invariant weight per point, for the centroid.
         tol: a point counts as independent if its distance from the span of those before it is more than this share of
             the longest; samples within a factor of ten of it are marked ambiguous.
@@ -56,7 +58,8 @@ class MinimalFrame:
         fields = None if self.field is None else (self.field,)
         (cloud,), centre = centred(group, read_clouds(symmetry, inputs, fields, self.weights))
         scale = rms(cloud) if isinstance(group, Sim) else None
-        axes, margin = independent_axes(cloud, self.tol)
+        others = other_clouds(symmetry, inputs, fields or default_fields(symmetry, inputs), centre)
+        axes, margin = independent_axes([cloud, *others], self.tol)
         free = margin == 0
         rank = (~free).sum(1)
         if proper:
@@ -68,30 +71,29 @@ class MinimalFrame:
         elements = assemble(group, axes.unsqueeze(1) * patterns[:, None, :], centre, scale)
         gap = torch.where(margin > 0, margin, torch.inf).amin(1)
         ambiguous = gap < 10 * self.tol
+        if other_inputs_turn(symmetry, inputs):
+            ambiguous = ambiguous | (rank <= group.n - 2)
         if scale is not None:
             ambiguous = ambiguous | (scale.detach() <= 0)
         dtype = floating_dtype(symmetry, inputs)
         return FrameSet(group, elements.to(dtype), weights.to(dtype), gap, rank, ambiguous).compact()
 
 
-def independent_axes(cloud: Cloud, tol: float) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
-    """Orthonormal columns from the first independent points, and the relative distance that made each so.
+def independent_axes(clouds: list[Cloud], tol: float) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d"]]:
+    """Orthonormal columns from the first independent points of some clouds, one cloud after the other.
 
-    The distance is 0 for the columns that only complete the basis, which come last.
+    Also the distance that made each independent, relative to the longest of its cloud; it is 0 for the columns that
+    only complete the basis, which come last.
     """
-    points, present = cloud.padded()
-    b, n, d = points.shape
-    if n == 0:
-        points, present = points.new_zeros(b, 1, d), present.new_zeros(b, 1)
-    real = present > 0
-    longest = (points.detach().square().sum(-1) * real).amax(1)
-    least = torch.maximum(tol**2 * longest, cloud.floor)
+    parts = [_in_own_units(cloud) for cloud in clouds]
+    points, real = (torch.cat(each, 1) for each in zip(*parts, strict=True))
+    b, _, d = points.shape
     rest, spare = points, torch.eye(d, dtype=points.dtype, device=points.device).expand(b, d, d)
     columns: list[Tensor] = []
     margins: list[Tensor] = []
     for _ in range(d):
         square = rest.detach().square().sum(-1) * real
-        independent = square > least.unsqueeze(1)
+        independent = square > tol**2
         found, first = independent.any(1), independent.to(torch.int8).argmax(1)
         completing = _row(spare, spare.square().sum(-1).argmax(1))
         axis = torch.where(found.unsqueeze(1), _row(rest, first), completing)
@@ -99,11 +101,22 @@ def independent_axes(cloud: Cloud, tol: float) -> tuple[Float[Tensor, "b d d"], 
             for column in columns:
                 axis = axis - (axis * column).sum(-1, keepdim=True) * column
             axis = axis / axis.norm(dim=-1, keepdim=True)
-        share = _row(square.unsqueeze(-1), first).squeeze(-1) / torch.where(longest > 0, longest, 1)
+        share = _row(square.unsqueeze(-1), first).squeeze(-1)
         columns.append(axis)
         margins.append(torch.where(found, share, 0).sqrt())
         rest, spare = (_without(axis, x) for x in (rest, spare))
     return torch.stack(columns, -1), torch.stack(margins, -1)
+
+
+def _in_own_units(cloud: Cloud) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
+    """Points over the longest of their sample, and which of them are longer than rounding."""
+    points, present = cloud.padded()
+    if points.shape[1] == 0:
+        points, present = points.new_zeros(len(points), 1, points.shape[2]), present.new_zeros(len(points), 1)
+    square = points.detach().square().sum(-1) * (present > 0)
+    longest = square.amax(1, keepdim=True)
+    points = points / torch.where(longest > 0, longest, 1).sqrt().unsqueeze(-1)
+    return points, (present > 0) & (longest > cloud.floor.unsqueeze(1))
 
 
 def _without(axis: Float[Tensor, "b d"], x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

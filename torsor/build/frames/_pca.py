@@ -22,7 +22,8 @@ from torsor.build.frames._axes import (
     spectrum,
     with_signs,
 )
-from torsor.build.frames._cloud import Cloud, floating_dtype, read_clouds
+from torsor.build.frames._cloud import Cloud, default_fields, floating_dtype, read_clouds
+from torsor.build.frames._completion import completed, other_clouds, undetermined
 from torsor.build.frames._frameset import FrameSet
 from torsor.build.frames._robust import robust_axes
 from torsor.groups import Sim
@@ -48,13 +49,15 @@ class PCAFrame:
             which are not equivariant.
         fields: names of the `Point` and `Vector` inputs whose second moments are added up, each divided by its trace;
             by default the first `Point`, else the first `Vector`. Velocities lift the degeneracy of small systems.
+            Where these leave two or more axes open (collinear points), the other points and vectors decide them.
         weights: name of an input with one non-negative invariant weight per point, such as masses.
         gap_tol: relative distance of eigenvalues below which a sample is ambiguous.
         null_tol: eigenvalues below this share of the largest are zero; by default 1e-13 (float64) or 1e-10 (float32).
         skew_tol: standardised third moment below which both signs of an axis are kept.
         on_degenerate: for ambiguous samples: `"robust"` gives them the frames of `RobustFrame` (2-D and 3-D), exact;
             `"warn"` says how many; `"raise"` is a RuntimeError; `"sample"` turns the axes within each degenerate block
-            at random, unbiased but inexact; `"ignore"`.
+            at random, unbiased but inexact; `"ignore"` marks them and does nothing, open axes of collinear points
+            included.
         softness: with `"soft"` signs, the standardised third moment that shifts the odds of an axis by e^2.
         detach: no gradient through the frame. Forces are wrong then; direct regression only.
 
@@ -101,8 +104,17 @@ class PCAFrame:
         values, axes = principal_axes(clouds)
         null_tol = null_tolerance(dtype) if self.null_tol is None else self.null_tol
         gap, rank = spectrum(values.detach(), null_tol, null_floor(clouds))
+        used = self.fields or default_fields(symmetry, inputs)
+        others = other_clouds(symmetry, inputs, () if self.weights else tuple(used), centre)
+        thin = rank <= group.n - 2
+        if others and self.on_degenerate != "ignore" and bool(thin.any()):
+            values_, axes_ = completed(values, axes, rank, others)
+            values = torch.where(thin.unsqueeze(1), values_, values)
+            axes = torch.where(thin[:, None, None], axes_, axes)
+            floor = torch.where(thin, 0, null_floor(clouds))
+            gap, rank = spectrum(values.detach(), null_tol, floor)
         overflow = ~values.detach().isfinite().all(-1)
-        ambiguous = (gap < self.gap_tol) | overflow
+        ambiguous = (gap < self.gap_tol) | overflow | undetermined(symmetry, inputs, axes.detach(), rank, others)
         if scale is not None:
             ambiguous = ambiguous | (scale.detach() <= 0)
         any_ambiguous = self.on_degenerate != "ignore" and bool(ambiguous.any())
@@ -121,7 +133,7 @@ class PCAFrame:
             axes = turned_within_blocks(values, axes, self.gap_tol, rank)
         if proper:
             axes = right_handed(axes)
-        linear, weights = self._signed(clouds[0], axes, proper)
+        linear, weights = self._signed(clouds[0], axes, rank, proper)
         if any_ambiguous and self.on_degenerate == "robust":
             linear, weights = with_robust(clouds[0], linear, weights, ambiguous, proper, null_tol)
         if any_ambiguous and self.on_degenerate == "warn":
@@ -137,7 +149,7 @@ class PCAFrame:
         frames = FrameSet(group, elements.to(dtype), weights.to(dtype), gap, rank, ambiguous)
         return frames.compact() if self.signs == "skew" or any_ambiguous else frames
 
-    def _signed(self, cloud: Cloud, axes: Tensor, proper: bool) -> tuple[Tensor, Tensor]:
+    def _signed(self, cloud: Cloud, axes: Tensor, rank: Tensor, proper: bool) -> tuple[Tensor, Tensor]:
         """The linear parts `(B, P, d, d)` with the sign patterns that this frame allows, and their weights."""
         patterns = sign_patterns(axes.shape[-1], proper, axes)
         if self.signs == "none":
@@ -146,7 +158,8 @@ class PCAFrame:
         if self.signs == "all":
             return linear, torch.full_like(linear[..., 0, 0], 1 / len(patterns))
         seen = cloud.points @ cloud.layout.spread(cloud.action, axes)
-        skewness = standardised_third_moment(cloud, seen)
+        null = torch.arange(axes.shape[-1], device=axes.device) >= rank.unsqueeze(1)
+        skewness = standardised_third_moment(cloud, seen).masked_fill(null, 0)
         if self.signs == "soft":  # odds (1 + tanh(m/tau)) : (1 - tanh(m/tau)) on each axis
             return linear, (patterns @ (skewness / self.softness).unsqueeze(-1)).squeeze(-1).softmax(-1)
         skewness = skewness.detach()

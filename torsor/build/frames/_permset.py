@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -108,20 +109,7 @@ class PermSet(FrameSet):
         """Averaged outputs, averaged over the automorphisms of each sample as well where `orbits` asks for it."""
         if not self.orbits:
             return embedded
-        actions = iter(symmetry.output_actions)
-
-        def average(y: Tensor) -> Tensor:
-            action = next(actions)
-            if isinstance(action, Nodes):
-                axes, labels = (action.axis,), self._node_orbits
-            elif isinstance(action, Pairs):
-                axes, labels = action.axes, self._pair_orbits
-            else:
-                return y
-            moved = y.movedim(axes, tuple(range(1, len(axes) + 1)))
-            return _class_means(moved, labels).movedim(tuple(range(1, len(axes) + 1)), axes)
-
-        return _tree.map(average, embedded)
+        return average_over_classes(symmetry, embedded, lambda: self._node_orbits, lambda: self._pair_orbits)
 
     def alone(self) -> FrameSet:
         """The elements and weights as a plain `FrameSet`: samples that need their orbits become ambiguous."""
@@ -156,6 +144,26 @@ def _within_classes(classes: list[int]) -> list[list[int]]:
     blocks = [list(block) for _, block in itertools.groupby(range(len(classes)), key=classes.__getitem__)]
     choices = itertools.product(*(itertools.permutations(block) for block in blocks))
     return [list(itertools.chain.from_iterable(choice)) for choice in choices]
+
+
+def average_over_classes(
+    symmetry: Symmetry, embedded: Any, nodes: Callable[[], Tensor], pairs: Callable[[], Tensor]
+) -> Any:
+    """Outputs of nodes and of pairs, averaged over classes of nodes `(B, n)` and of pairs `(B, n n)`."""
+    actions = iter(symmetry.output_actions)
+
+    def average(y: Tensor) -> Tensor:
+        action = next(actions)
+        if isinstance(action, Nodes):
+            axes, labels = (action.axis,), nodes()
+        elif isinstance(action, Pairs):
+            axes, labels = action.axes, pairs()
+        else:
+            return y
+        moved = y.movedim(axes, tuple(range(1, len(axes) + 1)))
+        return _class_means(moved, labels).movedim(tuple(range(1, len(axes) + 1)), axes)
+
+    return _tree.map(average, embedded)
 
 
 def _class_means(y: Float[Tensor, "b *x"], labels: Int[Tensor, "b m"]) -> Float[Tensor, "b *x"]:

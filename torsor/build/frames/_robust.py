@@ -16,7 +16,8 @@ from torsor.build.frames._axes import (
     spectrum,
     with_signs,
 )
-from torsor.build.frames._cloud import floating_dtype, read_clouds
+from torsor.build.frames._cloud import default_fields, floating_dtype, other_inputs_turn, read_clouds
+from torsor.build.frames._completion import completed, other_clouds, undetermined
 from torsor.build.frames._frameset import FrameSet
 from torsor.groups import Sim
 from torsor.symmetry import Inputs, Symmetry
@@ -31,7 +32,8 @@ class RobustFrame:
     `h(q) = relu(q / max q - 1 + delta) / delta` only the outermost points count: about 2 pairs for 5 points and 12 for
     1000 at `delta = 0.1`, times 8 signs for E(3). Costs more than `PCAFrame`, and never degenerates.
 
-    Scalars, vectors and points stay continuous everywhere; tensors of rank 2 and lines jump at collinear input.
+    Scalars, vectors and points stay continuous everywhere; tensors of rank 2 and lines jump at collinear input. So does
+    everything where points are collinear and other vectors are not: there the principal axes of those decide, exactly.
 
     Arguments:
         delta: width of the weights, in (0, 1]. Smaller is cheaper, larger is smoother.
@@ -69,13 +71,29 @@ class RobustFrame:
         null_tol = null_tolerance(dtype) if self.null_tol is None else self.null_tol
         axes, share = robust_axes(*cloud.padded(), cloud.floor, delta=self.delta, null_tol=null_tol)
         linear, weights = with_signs(axes, share, proper)
+        with torch.no_grad():
+            gap, rank = spectrum(principal_axes([cloud])[0], null_tol, cloud.floor)
+        used = () if self.weights else self.fields or default_fields(symmetry, inputs)
+        others = other_clouds(symmetry, inputs, used, centre)
+        thin = rank <= group.n - 2
+        if others and bool(thin.any()):
+            values, plain = principal_axes([cloud])
+            completed_values, fixed = completed(values, plain, rank, others)
+            values = torch.where(thin.unsqueeze(1), completed_values, values).detach()
+            _, rank = spectrum(values, null_tol, torch.where(thin, 0, cloud.floor))
+            undecided = undetermined(symmetry, inputs, fixed.detach(), rank, others)
+            fixed, even = with_signs(fixed.unsqueeze(1), torch.ones_like(share[:, :1]), proper)
+            keep = (~thin).to(weights.dtype).unsqueeze(1)
+            linear = torch.cat([linear, fixed], 1)
+            weights = torch.cat([weights * keep, even * (1 - keep)], 1)
+        else:
+            undecided = thin & other_inputs_turn(symmetry, inputs)
         elements = assemble(group, linear, centre, scale)
         if self.detach:
             elements, weights = elements.detach(), weights.detach()
-        with torch.no_grad():
-            gap, rank = spectrum(principal_axes([cloud])[0], null_tol, cloud.floor)
-        undetermined = torch.zeros_like(gap, dtype=torch.bool) if scale is None else scale.detach() <= 0
-        return FrameSet(group, elements.to(dtype), weights.to(dtype), gap, rank, undetermined)
+        if scale is not None:
+            undecided = undecided | (scale.detach() <= 0)
+        return FrameSet(group, elements.to(dtype), weights.to(dtype), gap, rank, undecided)
 
 
 def robust_axes(

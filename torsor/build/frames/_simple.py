@@ -1,8 +1,10 @@
 """Frames that need no axes: translations, scalings, permutations, finite groups, products."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from torsor import _tree
@@ -11,6 +13,7 @@ from torsor.build.frames._axes import rms
 from torsor.build.frames._cloud import floating_dtype, read_clouds
 from torsor.build.frames._frameset import Frame, FrameSet, plain_frames
 from torsor.build.frames._order_keys import feature_classes, lexicographic
+from torsor.build.frames._permset import average_over_classes
 from torsor.groups import Scaling, Symmetric, Translation
 from torsor.symmetry import Inputs, Symmetry
 
@@ -123,11 +126,51 @@ class SortFrame:
         by_value, _ = lexicographic(torch.cat([column.detach().double() for column in columns], -1))
         order, classes = lexicographic(keys, by_value)
         tied = (classes[:, 1:] == classes[:, :-1]).any(1)
-        if not any(isinstance(action, Pairs | Edges) for action, _ in slots):
-            tied = torch.zeros_like(tied)
+        related = any(isinstance(action, Pairs | Edges) for action, _ in slots)
+        shown = any(isinstance(action, Nodes | Pairs) for action in symmetry.output_actions)
         weights = torch.ones(layout.size, 1, dtype=dtype, device=keys.device)
-        frames = plain_frames(group, order.unsqueeze(1), weights, group.n)
-        return FrameSet(group, frames.elements, weights, frames.gap, frames.rank, tied)
+        plain = plain_frames(group, order.unsqueeze(1), weights, group.n)
+        return SortedSet(
+            group, plain.elements, weights, plain.gap, plain.rank, tied & related,
+            classes=torch.zeros_like(classes).scatter(1, order, classes), tied=tied & shown & (not related),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SortedSet(FrameSet):
+    """Orders of nodes by their features; nodes with equal features get the mean of their outputs.
+
+    Attributes:
+        classes: `(B, n)` the class of equal features of each node.
+        tied: `(B,)` where outputs must be averaged over classes.
+    """
+
+    classes: Int[Tensor, "b n"]
+    tied: Bool[Tensor, " b"]
+
+    def __getitem__(self, index: Any) -> "SortedSet":
+        """The frames of some of the samples."""
+        plain = super().__getitem__(index)
+        return SortedSet(**vars(plain), classes=self.classes[index], tied=self.tied[index])
+
+    def settle(self, symmetry: Symmetry, embedded: Any) -> Any:
+        """Averaged outputs, averaged further over the permutations of nodes with equal features."""
+        if not bool(self.tied.any()):
+            return embedded
+        return average_over_classes(symmetry, embedded, lambda: self.classes, self._pair_classes)
+
+    def _pair_classes(self) -> Int[Tensor, "b nn"]:
+        """The class of each ordered pair of nodes, a node with itself apart, numbered from 0 for each sample."""
+        n = self.classes.shape[1]
+        same = torch.eye(n, dtype=torch.long, device=self.classes.device)
+        labels = ((self.classes.unsqueeze(2) * n + self.classes.unsqueeze(1)) * 2 + same).flatten(1)
+        ordered, order = labels.sort(1)
+        rank = torch.nn.functional.pad((ordered.diff(dim=1) != 0).cumsum(1), (1, 0))
+        return torch.zeros_like(rank).scatter(1, order, rank)
+
+    def alone(self) -> FrameSet:
+        """The frames without `settle`: samples that need it are ambiguous."""
+        return FrameSet(self.group, self.elements, self.weights, self.gap, self.rank, self.ambiguous | self.tied)
 
 
 @dataclass(frozen=True)
