@@ -7,7 +7,15 @@ from torsor import E, Point, Scalar, Symmetric, Symmetry, Translation
 from torsor.actions import Nodes
 from torsor.build import FrameAveraging
 from torsor.build.backbones import PointNet
-from torsor.build.frames import LearnedFrame, PCAFrame, RobustFrame, SortFrame, TranslationFrame, VectorHead
+from torsor.build.frames import (
+    LearnedFrame,
+    MinimalFrame,
+    PCAFrame,
+    RobustFrame,
+    SortFrame,
+    TranslationFrame,
+    VectorHead,
+)
 
 CLOUDS, POINTS = 64, 64
 
@@ -25,16 +33,17 @@ def run() -> list[Row]:
         "SortFrame, 1 copy": FrameAveraging(net, order, SortFrame()),
         'PCAFrame(signs="skew"), 1 copy': FrameAveraging(net, cloud, PCAFrame(signs="skew")),
         "PCAFrame, samples=1, 1 copy in training": FrameAveraging(net, cloud, pca, samples=1).train(),
-        'LearnedFrame(VectorHead("x")), 1 copy': FrameAveraging(net, cloud, LearnedFrame(VectorHead("x"))),
+        "MinimalFrame, 1 copy": FrameAveraging(net, cloud, MinimalFrame()),
+        "LearnedFrame(VectorHead(3)), 1 copy": FrameAveraging(net, cloud, LearnedFrame(VectorHead(3))),
         "PCAFrame, 8 copies": FrameAveraging(net, cloud, pca),
         'PCAFrame(on_degenerate="robust"), 8 copies': FrameAveraging(net, cloud),
         'PCAFrame(signs="soft"), 8 copies': FrameAveraging(net, cloud, PCAFrame(signs="soft")),
-        f"RobustFrame, {8 * _pairs(x, RobustFrame())} copies": FrameAveraging(net, cloud, RobustFrame()),
+        f"RobustFrame, {_copies(cloud, x, RobustFrame())} copies": FrameAveraging(net, cloud, RobustFrame()),
     }
-    once, *all_of_them = milliseconds(lambda: net(x=x), *[lambda f=f: f(x=x) for f in averaged.values()], repeats=15)
-    return [Row(name, taken, once, "one call") for name, taken in zip(averaged, all_of_them, strict=True)]
+    pairs = {name: milliseconds(lambda f=f: f(x=x), lambda: net(x=x), repeats=15) for name, f in averaged.items()}
+    return [Row(name, taken, once, "one call") for name, (taken, once) in pairs.items()]
 
 
-def _pairs(x: torch.Tensor, frame: RobustFrame) -> int:
-    """How many pairs of points the largest of the frames weighs, each with eight patterns of signs."""
-    return FrameAveraging(torch.nn.Identity(), Symmetry(E(3), Point(), Point()), frame).frames(x).size // 8
+def _copies(symmetry: Symmetry, x: torch.Tensor, frame: RobustFrame) -> int:
+    """How many elements the largest of the frames has: each pair of outer points with eight patterns of signs."""
+    return frame(symmetry, {"x": x}).weights.shape[1]
