@@ -26,7 +26,7 @@ class AffineNetSmall(nn.Module):
         in_channels, out_features: of images and logits.
         channels: of the layers, the lifting one first.
         equivariance: `"strict"`: blurs before strides; `"fast"`: maxima over 2 x 2 pixels.
-        support_radius, max_stretch, kernel: as in `LiftingConv2d`.
+        support_radius, max_stretch, kernel: as in `LiftingConv2d`. Digits of 20 pixels need a radius of 3 or more.
         group_window, angle_window, rank, separable, weighting, self_normalised: as in `GroupConv2d`.
         hidden: width of the head.
 
@@ -48,7 +48,7 @@ class AffineNetSmall(nn.Module):
         *,
         channels: tuple[int, ...] = (12, 12, 24),
         equivariance: Literal["strict", "fast"] = "strict",
-        support_radius: float = 2.0,
+        support_radius: float = 4.0,
         max_stretch: float = 1.5,
         kernel: KernelLike = "basis",
         group_window: float | None = 0.1,
