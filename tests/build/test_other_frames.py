@@ -351,3 +351,11 @@ def test_soft_signs_are_the_same_at_any_scale():
     frame = PCAFrame(signs="soft", on_degenerate="ignore")
     for scale in (1e120, 1e-100):
         torch.testing.assert_close(frame(sym, x * scale).weights, frame(sym, x).weights)
+
+
+def test_two_spacelike_axes_that_are_nearly_equal_are_ambiguous():
+    momenta = torch.diag(torch.tensor([4.0, 3.0, 1.0, 1.0 + 1e-6], dtype=f64)).sqrt().unsqueeze(0)
+    sym = Symmetry(Lorentz(1, 3), Vector(), Scalar())
+    assert LorentzFrame(on_degenerate="ignore")(sym, momenta).ambiguous.tolist() == [True]
+    apart = torch.diag(torch.tensor([4.0, 3.0, 1.0, 2.0], dtype=f64)).sqrt().unsqueeze(0)
+    assert LorentzFrame(on_degenerate="ignore")(sym, apart).ambiguous.tolist() == [False]

@@ -308,3 +308,16 @@ def test_clouds_are_classified_without_regard_to_their_pose():
 def test_bad_arguments_are_refused(plain, make, kind, words):
     with pytest.raises(kind, match=words):
         make()
+
+
+def test_a_particle_alone_hears_nothing():
+    torch.manual_seed(0)
+    model = FAGNN().double()
+    x = {"positions": torch.randn(3, 1, 3).double(), "velocities": torch.randn(3, 1, 3).double(),
+         "charges": torch.ones(3, 1, 1).double()}  # fmt: skip
+    before = model(**x)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "sender" in name or "edge" in name or ".message." in name:
+                p.add_(1.0)
+    torch.testing.assert_close(model(**x), before)
