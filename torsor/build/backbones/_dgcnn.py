@@ -28,7 +28,7 @@ class DGCNN(nn.Module):
         mask: the name of an optional input `(B, n)`, True where a point is real.
         hidden: width; the features of a set are twice as many.
         layers: edge convolutions.
-        neighbours: nearest points that a point looks at.
+        neighbours: nearest points that a point looks at; among equally near ones the order of the points decides.
         pool: over neighbours: `"mean"`, as in the frame-averaged network of Puny et al. 2021, or `"max"`.
         dynamic: neighbours are found anew among the features of each layer.
 

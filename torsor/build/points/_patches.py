@@ -17,7 +17,7 @@ class Patchwise(nn.Module):
     A patch is the `neighbours` nearest points, the point itself first, nearest first, as seen from the point and in
     units of their root mean square distance: translations and scalings do not change it. Where a cloud has fewer
     points, the point itself stands in for those that lack. Average `net` over frames and every point has frames of
-    its own.
+    its own. Points that are equally far away come in their order: on grids the output depends on it.
 
     Arguments:
         net: from patches `(N, neighbours, 3)` to `(N, ...)`.
