@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from torsor.actions import Image
 from torsor.audit._report import Report, show
+from torsor.audit._subject import evaluating
 from torsor.groups import Affine
 from torsor.groups.measure import GroupSample
 
@@ -115,8 +116,6 @@ def error_sources(
     g = affine.from_parts(elements) if elements.shape[-1] == n else elements
     moved = image(affine, g, images)
     linear = affine.linear(g)
-    if isinstance(model, nn.Module):
-        model.eval()
 
     def draw(count: int) -> GroupSample:
         return plan.proposal.sample(count, generator, plan.method, dtype=images.dtype, device=images.device)  # type: ignore[union-attr]
@@ -129,25 +128,26 @@ def error_sources(
             outputs.append(model(moved[i : i + 1], sample=GroupSample(there, there.inverse(), sample.log_weight)))
         return torch.cat(outputs)
 
-    many = draw(limit)
-    still = model(images, sample=many)
-    size = still.square().mean().sqrt().clamp(min=torch.finfo(still.dtype).tiny)
-
     def distance(a: Tensor, b: Tensor) -> float:
         return float((a - b).square().mean().sqrt() / size)
 
-    carried = along(many)
-    total, estimator = [], []
-    for count in counts:
-        first, second = model(images, sample=draw(count)), model(moved, sample=draw(count))
-        total.append(distance(first, second))
-        estimator.append(distance(first, still))
+    with evaluating(model):
+        many = draw(limit)
+        still = model(images, sample=many)
+        size = still.square().mean().sqrt().clamp(min=torch.finfo(still.dtype).tiny)
+        carried = along(many)
+        total, estimator = [], []
+        for count in counts:
+            first, second = model(images, sample=draw(count)), model(moved, sample=draw(count))
+            total.append(distance(first, second))
+            estimator.append(distance(first, still))
+        truncation = distance(model(moved, sample=many), carried)
     return ErrorSources(
         law=plan.proposal.describe(),
         counts=tuple(counts),
         total=tuple(total),
         estimator=tuple(estimator),
-        truncation=distance(model(moved, sample=many), carried),
+        truncation=truncation,
         pixels=distance(carried, still),
         limit=limit,
     )
