@@ -86,7 +86,7 @@ study = AffineDigits()
 def _arms(small: bool = False) -> list[Arm]:
     turned = {"pose": "spd", "angle": 0.5, "n": 4}
     channels = (4, 4) if small else (12, 12, 24)
-    group = {"net": "group", "channels": channels}
+    group = {"net": "group", "channels": channels, "max_stretch": 1.0}
     arms = [
         Arm("plain"),
         Arm("augmented", "augmented, law of the test", options={"law": True}),
