@@ -278,14 +278,18 @@ def _quoted(words: list[str]) -> list[str]:
     return [shlex.quote(word) for word in words]
 
 
+_LONG_WORD = 24  # characters: longer ones may break
+
+
 def _print_table(headings: list[str], rows: list[list[Any]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for i, heading in enumerate(headings):
+        words = [word for text in (heading, *(str(row[i]) for row in rows)) for word in text.split()]
+        table.add_column(heading, overflow="fold", min_width=min(_LONG_WORD, max(map(len, words), default=1)))
     for row in rows:
         table.add_row(*[escape(str(cell)) for cell in row])
     Console().print(table)
