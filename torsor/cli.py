@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -278,18 +280,14 @@ def _quoted(words: list[str]) -> list[str]:
     return [shlex.quote(word) for word in words]
 
 
-_LONG_WORD = 24  # characters: longer ones may break
-
-
-def _print_table(headings: list[str], rows: list[list[Any]]) -> None:
+def _print_table(headings: list[str], rows: list[list[Any]], widths: Sequence[int | None] = ()) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for i, heading in enumerate(headings):
-        words = [word for text in (heading, *(str(row[i]) for row in rows)) for word in text.split()]
-        table.add_column(heading, overflow="fold", min_width=min(_LONG_WORD, max(map(len, words), default=1)))
+    for heading, width in zip_longest(headings, widths):
+        table.add_column(heading, overflow="fold", width=width)
     for row in rows:
         table.add_row(*[escape(str(cell)) for cell in row])
     Console().print(table)
@@ -300,14 +298,14 @@ def _centre(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _columns_that_fit(headings: list[str], rows: list[list[str]], width: int) -> int:
-    """How many columns stand side by side without broken numbers; headings may break between words."""
-    used = 0
+def _widths_that_fit(headings: list[str], rows: list[list[str]], width: int) -> list[int]:
+    """The widths of the first columns, as many as stand side by side; headings break between words, numbers never."""
+    found: list[int] = []
     for i, heading in enumerate(headings):
-        used += 2 + max([*map(len, heading.split()), *(len(row[i]) for row in rows)])
-        if used > width:
-            return max(i, 1)
-    return len(headings)
+        found.append(max([*map(len, heading.split()), *(len(row[i]) for row in rows)]))
+        if sum(found) + 2 * i > width and i:  # two blanks between columns
+            return found[:-1]
+    return found
 
 
 def _print_study(result: "StudyResult") -> None:
@@ -320,8 +318,9 @@ def _print_study(result: "StudyResult") -> None:
     for table in result.tables[:1]:
         headings = [f"{column.heading} ({column.unit})" if column.unit else column.heading for column in table.columns]
         rows = [[show(_centre(row.get(column.key)), column.digits) for column in table.columns] for row in table.rows]
-        shown = _columns_that_fit(headings, rows, console.width)
-        _print_table(headings[:shown], [row[:shown] for row in rows])
+        widths = _widths_that_fit(headings, rows, console.width)
+        shown = len(widths)
+        _print_table(headings[:shown], [row[:shown] for row in rows], widths)
         if shown < len(headings):
             console.print(f"The page also has {', '.join(headings[shown:])}, and intervals.")
     console.print(f"\n[bold]{escape(result.answer.headline)}[/]")
