@@ -44,6 +44,6 @@ def test_bars_are_for_mnist(study):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["affine-digits", "affine-digits-wide", "homographies"])
 def test_smoke_goes_all_the_way(name, tmp_path):
-    result = run_study(builtin_study(name), "smoke", out=tmp_path)
+    result = run_study(builtin_study(name), "smoke", tmp_path)
     assert all(record.status == "done" for record in result.records)
     assert result.page.exists()

@@ -209,3 +209,5 @@ def test_bad_words_are_refused(plain):
         OrbitPool(SmallCNN(1, 8), SE(2), frame=PolarFrame())
     with pytest.raises(ValueError, match="radius must be positive"):
         PolarFrame(radius=0.0)
+    with pytest.raises(TypeError, match=r"PolarFrame is for GL, GLPlus and Affine.*; got SO\(2\)"):
+        PolarFrame()(Symmetry(SO(2), Image(), Scalar()), torch.zeros(1, 1, 5, 5))

@@ -11,7 +11,7 @@ from torsor.actions import Image, pixel_grid
 from torsor.build.frames._axes import right_handed, sign_patterns
 from torsor.build.frames._cloud import floating_dtype, read_clouds
 from torsor.build.frames._frameset import FrameSet
-from torsor.groups import Affine, GLPlus, Group
+from torsor.groups import GL, Affine, GLPlus, Group, Sim
 from torsor.groups.linalg import eigh, sqrtm_sym
 from torsor.symmetry import Inputs, Symmetry
 
@@ -34,7 +34,7 @@ class PolarFrame:
         y_up: as in `Image`.
 
     Raises:
-        TypeError: neither an image nor points among the inputs.
+        TypeError: another group.
         ValueError: a degenerate sample, with `"raise"`.
 
     Source: Mironenco, Forré 2024 (arXiv 2310.11366), section 3, for the factor; image normalisation by moments goes
@@ -74,6 +74,8 @@ class PolarFrame:
 
     def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
         group = symmetry.group
+        if not (isinstance(group, GL | GLPlus | Affine) or (isinstance(group, Sim) and self.factor == "scale")):
+            raise TypeError(f"PolarFrame is for GL, GLPlus and Affine, and for Sim with its size alone; got {group}")
         images = [(action, x) for action, x in symmetry.slots(inputs) if isinstance(action, Image)]
         if images:
             action, x = images[0]

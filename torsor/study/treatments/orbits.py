@@ -7,12 +7,15 @@ from torsor.study._treatment import check_options, objective_of, treatment
 @treatment("canonical_pose", "images whitened by their second moments: exact up to rotations")
 def canonical_pose(backbone, dataset, options):
     """Options: `radius` of the pose in pixels, by default 7/40 of the image; `factor`, as in `PolarFrame`."""
+    from dataclasses import replace
+
     from torsor.build import FrameAveraging
     from torsor.build.frames import PolarFrame
+    from torsor.groups import Affine
 
     options = check_options(options, radius=None, factor="spd")
     frame = PolarFrame(_radius(dataset, options["radius"]), factor=options["factor"])
-    return FrameAveraging(backbone(), _symmetry(dataset), frame), objective_of(dataset)
+    return FrameAveraging(backbone(), replace(_symmetry(dataset), group=Affine(2)), frame), objective_of(dataset)
 
 
 @treatment("orbit_pooled", "features pooled over copies that a window of the linear group has moved")
