@@ -88,6 +88,8 @@ class _Convolution(nn.Module):
             warnings.warn(words, stacklevel=4)
 
     def _correlate(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+        if groups > 1 and self.n == 2:  # on a CPU the backward pass of depthwise kernels is three times as fast so
+            x = x.contiguous(memory_format=torch.channels_last)
         return _CONVOLUTIONS[self.n](x, weight.to(x.dtype), stride=self.stride, padding=self.padding, groups=groups)
 
     def _finish(self, values: Float[Tensor, "b c n *spatial"]) -> Tensor:
