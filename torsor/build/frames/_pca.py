@@ -104,17 +104,18 @@ class PCAFrame:
         values, axes = principal_axes(clouds)
         null_tol = null_tolerance(dtype) if self.null_tol is None else self.null_tol
         gap, rank = spectrum(values.detach(), null_tol, null_floor(clouds))
-        used = self.fields or default_fields(symmetry, inputs)
-        others = other_clouds(symmetry, inputs, () if self.weights else tuple(used), centre)
         thin = rank <= group.n - 2
-        if others and self.on_degenerate != "ignore" and bool(thin.any()):
-            values_, axes_ = completed(values, axes, rank, others)
-            values = torch.where(thin.unsqueeze(1), values_, values)
-            axes = torch.where(thin[:, None, None], axes_, axes)
-            floor = torch.where(thin, 0, null_floor(clouds))
-            gap, rank = spectrum(values.detach(), null_tol, floor)
+        if self.on_degenerate == "ignore" or bool(thin.any()):
+            used = () if self.weights else self.fields or default_fields(symmetry, inputs)
+            others = other_clouds(symmetry, inputs, tuple(used), centre)
+            if others and self.on_degenerate != "ignore":
+                filled, turned = completed(values, axes, rank, others)
+                values = torch.where(thin.unsqueeze(1), filled, values)
+                axes = torch.where(thin[:, None, None], turned, axes)
+                gap, rank = spectrum(values.detach(), null_tol, torch.where(thin, 0, null_floor(clouds)))
+            thin = undetermined(symmetry, inputs, axes.detach(), rank, others)
         overflow = ~values.detach().isfinite().all(-1)
-        ambiguous = (gap < self.gap_tol) | overflow | undetermined(symmetry, inputs, axes.detach(), rank, others)
+        ambiguous = (gap < self.gap_tol) | overflow | thin
         if scale is not None:
             ambiguous = ambiguous | (scale.detach() <= 0)
         any_ambiguous = self.on_degenerate != "ignore" and bool(ambiguous.any())

@@ -16,7 +16,7 @@ from torsor.build.frames._axes import (
     spectrum,
     with_signs,
 )
-from torsor.build.frames._cloud import default_fields, floating_dtype, other_inputs_turn, read_clouds
+from torsor.build.frames._cloud import Cloud, default_fields, floating_dtype, other_inputs_turn, read_clouds
 from torsor.build.frames._completion import completed, other_clouds, undetermined
 from torsor.build.frames._frameset import FrameSet
 from torsor.groups import Sim
@@ -73,10 +73,12 @@ class RobustFrame:
         linear, weights = with_signs(axes, share, proper)
         with torch.no_grad():
             gap, rank = spectrum(principal_axes([cloud])[0], null_tol, cloud.floor)
-        used = () if self.weights else self.fields or default_fields(symmetry, inputs)
-        others = other_clouds(symmetry, inputs, used, centre)
         thin = rank <= group.n - 2
-        if others and bool(thin.any()):
+        others: list[Cloud] = []
+        if bool(thin.any()):
+            used = () if self.weights else self.fields or default_fields(symmetry, inputs)
+            others = other_clouds(symmetry, inputs, used, centre)
+        if others:
             values, plain = principal_axes([cloud])
             completed_values, fixed = completed(values, plain, rank, others)
             values = torch.where(thin.unsqueeze(1), completed_values, values).detach()
