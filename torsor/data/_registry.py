@@ -7,6 +7,9 @@ from pathlib import Path
 from torsor.data import _mnist, _normals, _pedestrians
 from torsor.data._cache import cache_folder
 from torsor.data._digits import digits
+from torsor.data._graphs import graph8c
+from torsor.data._graphs_exp import exp_graphs
+from torsor.data._graphs_regular import sr25
 from torsor.data._mnist import mnist
 from torsor.data._nbody import cached_files, nbody
 from torsor.data._normals import ABCMeshes, abc_folder, normals
@@ -65,7 +68,8 @@ def sources() -> dict[str, Source]:
 
     >>> from torsor import data
     >>> list(data.sources())
-    ['nbody', 'nbody-clean', 'digits', 'mnist', 'affnist', 'affnist-wide', 'homnist', 'normals', 'abc', 'pedestrians']
+    ['nbody', 'nbody-clean', 'digits', 'mnist', 'affnist', 'affnist-wide', 'homnist', 'normals', 'abc', 'pedestrians',
+     'graph8c', 'exp', 'sr25']
     """
     particles = "positions, velocities (B, 5, 3), charges (B, 5, 1) -> positions (B, 5, 3)"
     entries = (
@@ -184,6 +188,36 @@ def sources() -> dict[str, Source]:
             pedestrians,
             eth_ucy_folder,
             _pedestrians.FILES,
+        ),
+        Source(
+            "graph8c",
+            "all 11117 connected graphs on 8 nodes, each once",
+            "adjacency (B, 8, 8) -> number of triangles (B, 1)",
+            "none: adjacency 0 or 1",
+            "none needed: mathematical objects",
+            "Balcilar et al. 2021 (arXiv 2106.04319)",
+            "listed on first use, in seconds; in the order of $TORSOR_DATA/graphs/graph8c.g6 where there is one",
+            graph8c,
+        ),
+        Source(
+            "exp",
+            "formulas as planar graphs, in pairs that colour refinement confuses: satisfiable or not?",
+            "adjacency (B, n, n), x (B, n, 2), mask (B, n) -> class (B,)",
+            "none: adjacency 0 or 1",
+            "MIT (the published graphs); none needed for generated ones",
+            "Abboud et al. 2021 (arXiv 2010.01179)",
+            "generated on first use, with networkx; or put the published exp.npz in $TORSOR_DATA/graphs",
+            exp_graphs,
+        ),
+        Source(
+            "sr25",
+            "the 15 strongly regular graphs on 25 nodes with 12 neighbours each",
+            "adjacency (B, 25, 25) -> number of the graph (B,)",
+            "none: adjacency 0 or 1",
+            "none needed: mathematical objects",
+            "built from Steiner triple systems and Latin squares",
+            "built on first use, in seconds",
+            sr25,
         ),
     )
     return {entry.name: entry for entry in entries}

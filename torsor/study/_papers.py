@@ -84,7 +84,7 @@ PAPERS = (
         "2310.11366",
         "torsor.groups",
         "partial",
-        "groups and their measures; convolutions, orbit pooling, canonical poses; differential invariants are to come",
+        "groups, measures, convolutions, orbit pooling, poses, differential invariants; desk scale is to come",
     ),
     Paper(
         3,
