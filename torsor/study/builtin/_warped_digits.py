@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torsor.study._claim import Claim
-from torsor.study._comparison import Comparison
+from torsor.study._comparison import Arm, Comparison, Plan
 from torsor.study._protocol import Record, mean
 
 if TYPE_CHECKING:
@@ -91,8 +91,24 @@ def gain(text: str, row: str, other: str, bar: float, records: Sequence[Record],
     return Claim(text, "torsor", None, found, f">= {bar:g} points", holds, scale)
 
 
-def digit_source() -> str:
-    """MNIST where it is on this machine, else the digits of scikit-learn."""
+def desk_plan(name: str, arms: Sequence[Arm], **options: Any) -> Plan:
+    """The plan of all of them at desk scale: MNIST where it is on this machine, else the digits of scikit-learn."""
     from torsor.data import sources
 
-    return "mnist" if sources()["mnist"].present else "digits"
+    if sources()["mnist"].present:
+        data = {"train": 2000, "valid": 500, "test": 2000, "source": "mnist"}
+    else:
+        data = {"train": 1000, "valid": 297, "test": 500, "source": "digits"}
+    return Plan(
+        data={"name": name, **data, **options},
+        backbone={"net": "cnn"},
+        arms=arms,
+        seeds=(0, 1, 2),
+        epochs=8,
+        batch_size=64,
+        lr=3e-3,
+        schedule="one_cycle",
+        test_draws=1,
+        audit_samples=32,
+        decide_by="transformed",
+    )

@@ -15,7 +15,7 @@ from torsor.study.builtin._warped_digits import (
     WarpedDigitsStudy,
     accuracy,
     at_least,
-    digit_source,
+    desk_plan,
     gain,
     judged,
 )
@@ -34,21 +34,7 @@ class AffineDigits(WarpedDigitsStudy):
     paper = 2
 
     def plan(self, scale: str) -> Plan:
-        desk = Plan(
-            data={"name": "affnist", "train": 2000, "valid": 500, "test": 2000, "source": digit_source()},
-            backbone={"net": "cnn"},
-            arms=_arms(),
-            seeds=(0, 1, 2),
-            epochs=8,
-            batch_size=64,
-            lr=3e-3,
-            schedule="one_cycle",
-            test_draws=1,
-            audit_samples=32,
-            decide_by="transformed",
-        )
-        if desk.data["source"] == "digits":
-            desk = replace(desk, data={**desk.data, "train": 1000, "valid": 297, "test": 500})
+        desk = desk_plan("affnist", _arms())
         if scale == "smoke":
             data = {"name": "affnist", "train": 64, "valid": 20, "test": 40, "source": "digits"}
             return replace(desk, data=data, arms=_arms(small=True), seeds=(0,), epochs=1, audit_samples=8)

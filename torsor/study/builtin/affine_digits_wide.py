@@ -10,7 +10,7 @@ from typing import Any
 from torsor.study._claim import Claim
 from torsor.study._comparison import Arm, Plan
 from torsor.study._protocol import Record, Trial, Workspace, mean
-from torsor.study.builtin._warped_digits import WarpedDigitsStudy, accuracy, digit_source
+from torsor.study.builtin._warped_digits import WarpedDigitsStudy, accuracy, desk_plan
 
 POLAR, LOGARITHM = "group convolution, polar chart", "group convolution, elements with a logarithm"
 
@@ -23,22 +23,7 @@ class AffineDigitsWide(WarpedDigitsStudy):
     paper = 2
 
     def plan(self, scale: str) -> Plan:
-        sizes = {"train": 2000, "valid": 500, "test": 2000}
-        desk = Plan(
-            data={"name": "affnist_wide", **sizes, "size": 48, "source": digit_source()},
-            backbone={"net": "cnn"},
-            arms=_arms(channels=(12, 12, 24), n=8),
-            seeds=(0, 1, 2),
-            epochs=8,
-            batch_size=64,
-            lr=3e-3,
-            schedule="one_cycle",
-            test_draws=1,
-            audit_samples=32,
-            decide_by="transformed",
-        )
-        if desk.data["source"] == "digits":
-            desk = replace(desk, data={**desk.data, "train": 1000, "valid": 297, "test": 500})
+        desk = desk_plan("affnist_wide", _arms(channels=(12, 12, 24), n=8), size=48)
         if scale == "smoke":
             data = {"name": "affnist_wide", "train": 48, "valid": 16, "test": 32, "source": "digits"}
             return replace(desk, data=data, arms=_arms(channels=(4, 4), n=2), seeds=(0,), epochs=1, audit_samples=4)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torsor.study._claim import Claim
 from torsor.study._comparison import Arm, Plan
 from torsor.study._protocol import Record
-from torsor.study.builtin._warped_digits import WarpedDigitsStudy, at_least, digit_source, gain
+from torsor.study.builtin._warped_digits import WarpedDigitsStudy, at_least, desk_plan, gain
 
 POSE, BOTH, INVARIANT = "canonical pose", "pose + orbits of rotations", "differential invariants"
 CONVOLVED = "group convolution, GL+(2)"
@@ -23,21 +23,7 @@ class Homographies(WarpedDigitsStudy):
     paper = 2
 
     def plan(self, scale: str) -> Plan:
-        desk = Plan(
-            data={"name": "homnist", "train": 2000, "valid": 500, "test": 2000, "source": digit_source()},
-            backbone={"net": "cnn"},
-            arms=_arms(channels=(12, 12, 24), n=4),
-            seeds=(0, 1, 2),
-            epochs=8,
-            batch_size=64,
-            lr=3e-3,
-            schedule="one_cycle",
-            test_draws=1,
-            audit_samples=32,
-            decide_by="transformed",
-        )
-        if desk.data["source"] == "digits":
-            desk = replace(desk, data={**desk.data, "train": 1000, "valid": 297, "test": 500})
+        desk = desk_plan("homnist", _arms(channels=(12, 12, 24), n=4))
         if scale == "smoke":
             data = {"name": "homnist", "train": 48, "valid": 16, "test": 32, "source": "digits"}
             return replace(desk, data=data, arms=_arms(channels=(4, 4), n=2), seeds=(0,), epochs=1, audit_samples=4)
