@@ -11,7 +11,7 @@ from torsor.actions import Image, pixel_grid
 from torsor.build.frames._axes import right_handed, sign_patterns
 from torsor.build.frames._cloud import floating_dtype, read_clouds
 from torsor.build.frames._frameset import FrameSet
-from torsor.groups import GL, Affine, GLPlus, Group, Sim
+from torsor.groups import GL, Affine, GLPlus, Sim
 from torsor.groups.linalg import eigh, sqrtm_sym
 from torsor.symmetry import Inputs, Symmetry
 
@@ -82,7 +82,7 @@ class PolarFrame:
             points, mass = _as_masses(x, group.n, action.y_up)
         else:
             points, mass = read_clouds(symmetry, inputs)[0].padded()
-        linear, centre, thin = self._parts(points, mass, bool(group.is_affine), _is_proper(group))
+        linear, centre, thin = self._parts(points, mass, bool(group.is_affine), group.is_connected)
         centre = centre.unsqueeze(1).expand(*linear.shape[:2], -1) if group.is_affine else None
         elements = group.from_parts(linear, centre).to(floating_dtype(symmetry, inputs))  # type: ignore[attr-defined]
         weights = torch.full_like(elements[..., 0, 0], 1 / elements.shape[1])
@@ -125,9 +125,3 @@ def _as_masses(images: Tensor, n: int, y_up: bool) -> tuple[Float[Tensor, "b p n
     pixels = pixel_grid(tuple(images.shape[-n:]), images.new_zeros((), dtype=torch.float64), y_up).flatten(0, -2)
     mass = images.double().flatten(1, -n - 1).sum(1) if images.ndim > n + 1 else images.double()
     return pixels.expand(len(images), *pixels.shape), mass.clamp(min=0).flatten(1)
-
-
-def _is_proper(group: Group) -> bool:
-    """Whether the group has no reflections."""
-    inner = getattr(group, "linear_group", group)
-    return inner.is_connected or isinstance(inner, GLPlus)
