@@ -22,6 +22,7 @@ from torsor.groups import (
     Lorentz,
     NonCompactError,
     O,
+    Projective2D,
     SAffine,
     Scaling,
     Sim,
@@ -38,6 +39,7 @@ from torsor.groups.measure import (
     HaarBall,
     LogNormalSPD,
     PolarProposal,
+    ProjectiveProposal,
     RiemannianGaussianSPD,
     ScaleProposal,
     UniformCompact,
@@ -326,6 +328,7 @@ PROPOSALS = [
             Lorentz(1, 1),
             Lorentz(1, 3),
             Lorentz(1, 3, component="full"),
+            Projective2D(),
             embed(SE(2), (0, 2), 3),
             DirectProduct(Affine(2), SO(3)),
         )
@@ -363,6 +366,10 @@ NESTED = [  # a law q inside a wider law p: E_p[q/p] = 1 tests both densities, u
         AffineProposal(PolarProposal(LogNormalSPD(0.2), Window(SO(2), 0.6)), 0.7),
         AffineProposal(PolarProposal(LogNormalSPD(0.25), Window(SO(2), 0.7)), 1.0),
     ),
+    (  # the same measure in two charts of SL(3), constant included
+        PolarProposal(LogNormalSPD(0.12, traceless=True), Window(SO(3), 0.3)),
+        ProjectiveProposal(PolarProposal(LogNormalSPD(0.2), Window(SO(2), 0.4)), 0.25, 0.06),
+    ),
 ]
 
 
@@ -379,6 +386,7 @@ SHIFTED = [
     (BoostProposal(Lorentz(1, 3), 0.5), [0, 0, 0.5, 0.2, 0, 0.1]),
     (Affine(2).default_proposal(), [0.1, 0.2, -0.1, 0.2, 0.3, 0.2]),
     (Sim(2).default_proposal(), [0.4, 0.2, 0.3, 0.2]),
+    (Projective2D().default_proposal(), [0.1, 0.05, 0.1, -0.1, 0.0, 0.1, 0.02, 0.02]),
 ]
 
 
@@ -453,6 +461,8 @@ def test_proposals_refuse_what_does_not_fit(plain):
         PolarProposal(HaarBall(1.0), UniformCompact(SO(3)))
     with pytest.raises(ValueError, match="must be an affine group on R\\^2"):
         AffineProposal(UniformCompact(SO(2)), 1.0, SE(3))
+    with pytest.raises(ValueError, match="must be a law on GLPlus"):
+        ProjectiveProposal(UniformCompact(SO(2)))
     with pytest.raises(TypeError, match="must be a Lorentz group"):
         BoostProposal(SO(3))
     with pytest.raises(TypeError, match="must be Scaling"):

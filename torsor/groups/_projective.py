@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torsor.groups._check import check_matrices
-from torsor.groups._linear import SL
+from torsor.groups._linear import SL, GLPlus
 from torsor.groups._matrix import GroupOfMatrices
 
 
@@ -75,4 +75,6 @@ class Projective2D(GroupOfMatrices):
         return self.group.log(g, on_failure)
 
     def default_proposal(self, translation_scale: float = 1.0, spd_width: float = 0.25) -> Any:
-        return self.group.default_proposal(translation_scale, spd_width)
+        from torsor.groups.measure import ProjectiveProposal
+
+        return ProjectiveProposal(GLPlus(2).default_proposal(spd_width=spd_width), translation_scale)

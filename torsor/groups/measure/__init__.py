@@ -12,6 +12,7 @@ from torsor.groups.measure._products import (
     BoostProposal,
     EmbeddedProposal,
     ProductProposal,
+    ProjectiveProposal,
     ScaleProposal,
 )
 from torsor.groups.measure._proposal import GroupSample, Proposal, UniformCompact
@@ -27,6 +28,7 @@ __all__ = [
     "LogNormalSPD",
     "PolarProposal",
     "ProductProposal",
+    "ProjectiveProposal",
     "Proposal",
     "RiemannianGaussianSPD",
     "SPDLaw",

@@ -15,9 +15,10 @@ from torsor.groups._embed import Embedding
 from torsor.groups._group import Element, Group
 from torsor.groups._haar import integers, normal
 from torsor.groups._isometries import Lorentz
-from torsor.groups._linear import Scaling
+from torsor.groups._linear import GLPlus, Scaling
 from torsor.groups._orthogonal import SO
 from torsor.groups._product import DirectProduct
+from torsor.groups._projective import Projective2D
 from torsor.groups.linalg import log_sinhc, polar_log
 from torsor.groups.measure._proposal import Proposal, UniformCompact
 from torsor.groups.measure._spd import check_positive, normal_quantile, number
@@ -88,6 +89,91 @@ class AffineProposal(Proposal):
     def log_prob(self, g: Tensor) -> Tensor:
         A, t = self.group.linear(g), g[..., : self.group.n, self.group.n]
         return self.linear.log_prob(A) + torch.linalg.slogdet(A)[1] + _log_normal(t, self.scale)
+
+
+@dataclass(frozen=True)
+class ProjectiveProposal(Proposal):
+    """A homography as a translation by t, after a linear map A, after (x, y) -> (x, y) / (1 + c . (x, y)).
+
+    Independent laws: A from one on GL+(2), t from N(0, scale^2), c from N(0, (perspective / scale)^2) in each
+    coordinate. The line that goes to infinity is then about scale / perspective away from the origin.
+
+    Arguments:
+        linear: the law of A.
+        scale: a length in the units of the points; of images, half their side in pixels.
+        perspective: how strong the perspective is at that distance from the origin, without units.
+
+    Raises:
+        ValueError: scale or perspective is not positive, or the law is not one on GL+(2).
+
+    >>> import torch
+    >>> from torsor.groups import SO
+    >>> from torsor.groups.measure import LogNormalSPD, PolarProposal, ProjectiveProposal, Window
+    >>> law = ProjectiveProposal(PolarProposal(LogNormalSPD(0.15), Window(SO(2), 0.3)), 20.0, 0.1)
+    >>> law.sample(8).g.shape
+    torch.Size([8, 3, 3])
+    """
+
+    linear: Proposal
+    scale: Any = 1.0
+    perspective: Any = 0.25
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.linear, Proposal) or self.linear.group != GLPlus(2):
+            raise ValueError(f"linear of ProjectiveProposal must be a law on GLPlus(2); got {self.linear!r}")
+        check_positive(self.scale, "scale of ProjectiveProposal")
+        check_positive(self.perspective, "perspective of ProjectiveProposal")
+
+    @property
+    def group(self) -> Projective2D:  # type: ignore[override]
+        return Projective2D()
+
+    def describe(self) -> str:
+        scale = number(self.scale)
+        tilt = number(self.perspective) / scale
+        return f"{self.linear.describe()}; translations N(0, {scale:.4g}^2), perspective N(0, {tilt:.4g}^2)"
+
+    @property
+    def support(self) -> str:
+        return f"{self.linear.support}, any translation, any perspective that keeps the origin in sight"
+
+    @property
+    def cube(self) -> int | None:  # type: ignore[override]
+        return None if self.linear.cube is None else self.linear.cube + 4
+
+    def from_cube(self, u: Tensor) -> Tensor:
+        k = self.linear.cube
+        return self._composed(self.linear.from_cube(u[..., :k]), normal_quantile(u[..., k:]))
+
+    def draw(
+        self,
+        *shape: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+    ) -> Tensor:
+        A = self.linear.draw(*shape, generator=generator, dtype=dtype, device=device)
+        return self._composed(A, normal([*shape, 4], generator, dtype, device))
+
+    def _composed(self, A: Tensor, z: Tensor) -> Tensor:
+        t, c = self.scale * z[..., :2, None], self.perspective / self.scale * z[..., None, 2:]
+        h = torch.cat([torch.cat([A + t @ c, t], -1), torch.cat([c, torch.ones_like(c[..., :1])], -1)], -2)
+        return h / torch.linalg.det(A)[..., None, None] ** (1 / 3)
+
+    def log_prob(self, g: Tensor) -> Tensor:
+        """With h = g / g_33, Haar measure is |det h|^-3 dh, up to the constant of the polar coordinates."""
+        sees = g[..., 2, 2] > 0
+        h = g / torch.where(sees, g[..., 2, 2], 1)[..., None, None]
+        t, c = h[..., :2, 2], h[..., 2, :2]
+        A = torch.where(sees[..., None, None], h[..., :2, :2] - t[..., None] * c[..., None, :], torch.eye(2).to(g))
+        log_prob = (
+            self.linear.log_prob(A)
+            + torch.linalg.slogdet(A)[1]
+            + _log_normal(t, self.scale)
+            + _log_normal(c, self.perspective / self.scale)
+            + math.log(8 * math.sqrt(3) * math.pi)
+        )
+        return torch.where(sees, log_prob, -math.inf)
 
 
 @dataclass(frozen=True)
