@@ -240,6 +240,10 @@ def test_plans_redraw_in_training_and_keep_still_in_evaluation():
     assert plan.float().g.dtype == f64
     assert torch.equal(SamplePlan(SO(2), 3, with_identity=True)().g[0], torch.eye(2))
     assert len(SamplePlan(Trivial(2))().g) == 1
+    more = SamplePlan(Window(SO(2), 0.5), 3, n_eval=16, method="lattice")
+    assert len(more().g) == 3
+    assert len(more.eval()().g) == 16
+    torch.testing.assert_close(more().log_weight.exp().sum(), torch.tensor(0.5 / math.pi))
 
 
 def test_gradients_reach_every_parameter_and_are_finite_at_the_identity():
@@ -281,6 +285,10 @@ def test_bad_input_is_told_at_the_door(plain):
         GroupConv2d(1, 1)(GroupFeature(torch.zeros(1, 1, 9, 9), one(torch.eye(2))))
     with pytest.raises(ValueError, match="n must be at least 1"):
         SamplePlan(SO(2), 0)
+    with pytest.raises(ValueError, match="n_eval must be at least 1"):
+        SamplePlan(SO(2), 4, n_eval=0)
+    with pytest.raises(ValueError, match="n_eval is for resample"):
+        SamplePlan(SO(2), 4, n_eval=8, resample="never")
     with pytest.raises(ValueError, match='weighting must be "haar" or "none"'):
         GroupConv2d(1, 1, weighting="left")
     with pytest.raises(ValueError, match="group_window must be positive"):

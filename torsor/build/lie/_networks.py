@@ -133,7 +133,7 @@ class AffineResNet(nn.Module):
         plan = as_plan(plan)
         if last is None:
             source = plan.group if plan.proposal is None else plan.proposal
-            last = SamplePlan(source, plan.n, resample=plan.resample, method=plan.method)
+            last = SamplePlan(source, plan.n, resample=plan.resample, method=plan.method, n_eval=plan.n_eval)
         space: dict[str, Any] = {"kernel_size": kernel_size, "kernel": kernel, "clip": "ignore"}
         space["support_radius"] = kernel_size / 2
         self.lift = LiftingConv2d(plan, in_channels, channels, padding="valid", **space)

@@ -106,6 +106,8 @@ class BlurPool(nn.Module):
     torch.Size([1, 3, 3, 3])
     """
 
+    row: Tensor
+
     def __init__(self, stride: int = 2, *, n: int = 2, width: int = 5) -> None:
         super().__init__()
         if stride < 1:

@@ -33,6 +33,8 @@ class SamplePlan(nn.Module):
         resample: `"train"`: anew in each forward pass in training, the same ones in evaluation; `"always"`; `"never"`.
         method: as in `Proposal.sample`: `"iid"`, `"rqmc"` or `"lattice"`.
         with_identity: the first element is the identity, with the weight of the element it stands for.
+        n_eval: how many elements there are in evaluation, where they stay the same; by default n. Few are enough to
+            learn from if they are drawn anew; what a network answers is the better the more there are.
 
     The elements that stay the same are part of the state dictionary.
 
@@ -57,12 +59,17 @@ class SamplePlan(nn.Module):
         resample: Resample = "train",
         method: str = "iid",
         with_identity: bool = False,
+        n_eval: int | None = None,
     ) -> None:
         super().__init__()
         if resample not in ("train", "always", "never"):
             raise ValueError(f'resample must be "train", "always" or "never"; got {resample!r}')
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"n must be at least 1; got {n!r}")
+        n_eval = n if n_eval is None else n_eval
+        for name, count in (("n", n), ("n_eval", n_eval)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name} must be at least 1; got {count!r}")
+        if resample != "train" and n_eval != n:
+            raise ValueError(f'n_eval is for resample="train"; got {n_eval} with resample={resample!r}')
         if not isinstance(proposal, Proposal | Group):
             raise TypeError(f"proposal must be a Proposal or a group; got {proposal!r}")
         self.finite = isinstance(proposal, Group) and proposal.is_finite
@@ -71,7 +78,8 @@ class SamplePlan(nn.Module):
         self.resample: Resample = resample
         self.method, self.with_identity = method, with_identity
         self.n: int = self.group.order if self.finite else n  # type: ignore[assignment]
-        first = self._draw(None, torch.float64, "cpu")
+        self.n_eval: int = self.n if self.finite else n_eval
+        first = self._draw(self.n_eval, None, torch.float64, "cpu")
         self.register_buffer("g", first.g)
         self.register_buffer("log_weight", first.log_weight)
 
@@ -90,24 +98,25 @@ class SamplePlan(nn.Module):
         device = self.g.device if like is None else like.device
         redraw = self.resample == "always" or (self.resample == "train" and self.training)
         if redraw and not self.finite:
-            return self._draw(generator, dtype, device)
+            return self._draw(self.n, generator, dtype, device)
         g = self.g.to(device, dtype)
         return GroupSample(g, self.group.inverse(g), self.log_weight.to(device, dtype))
 
-    def _draw(self, generator: torch.Generator | None, dtype: torch.dtype, device: Any) -> GroupSample:
+    def _draw(self, n: int, generator: torch.Generator | None, dtype: torch.dtype, device: Any) -> GroupSample:
         if self.proposal is None:
             g = self.group.elements(dtype).to(device)  # type: ignore[attr-defined]
             weight = torch.full((len(g),), -math.log(len(g)), dtype=dtype, device=device)
             return GroupSample(g, self.group.inverse(g), weight)
-        found = self.proposal.sample(self.n, generator, self.method, dtype=dtype, device=device)
+        found = self.proposal.sample(n, generator, self.method, dtype=dtype, device=device)
         if not self.with_identity:
             return found
         g = torch.cat([self.group.identity(1, dtype=dtype, device=device), found.g[1:]])  # type: ignore[call-overload]
-        return GroupSample(g, self.group.inverse(g), -self.proposal.log_prob(g) - math.log(self.n))
+        return GroupSample(g, self.group.inverse(g), -self.proposal.log_prob(g) - math.log(n))
 
     def extra_repr(self) -> str:
         law = f"all {self.n} elements of {self.group}" if self.proposal is None else self.proposal.describe()
-        return f"{law}, n={self.n}, resample={self.resample!r}"
+        many = f"n={self.n}" + ("" if self.n_eval == self.n else f", n_eval={self.n_eval}")
+        return f"{law}, {many}, resample={self.resample!r}"
 
 
 def as_plan(plan: SamplePlan | Proposal | Group) -> SamplePlan:

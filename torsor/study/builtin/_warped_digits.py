@@ -46,7 +46,7 @@ class WarpedDigitsStudy(Comparison):
 
 def group_network(
     classes: int, *, width: float = 0.0, angle: float = 0.5, n: int = 4, resample: str = "train", method: str = "iid",
-    trivial: bool = False, paper: bool = False, **options: Any,
+    n_eval: int | None = None, trivial: bool = False, paper: bool = False, **options: Any,
 ) -> "nn.Module":  # fmt: skip
     """`AffineNetSmall`, or the network of the paper, on elements `exp(Y) R` with stretches of a width."""
     import math
@@ -61,7 +61,8 @@ def group_network(
     law = Window(SO(2), angle) if angle < math.pi else UniformCompact(SO(2))
     if width:
         law = PolarProposal(LogNormalSPD(width), law)
-    return kind(SamplePlan(law, n, resample=resample, method=method), 1, classes, **options)  # type: ignore[arg-type]
+    plan = SamplePlan(law, n, resample=resample, method=method, n_eval=n_eval)  # type: ignore[arg-type]
+    return kind(plan, 1, classes, **options)
 
 
 def accuracy(records: Sequence[Record], row: str, key: str = "transformed_error") -> float | None:

@@ -23,8 +23,8 @@ def orbit_pooled(backbone, dataset, options):
     """The maximum over copies of the features, or of the outputs of a network without `features` and `head`.
 
     Options: `n` copies; `angle`, the largest rotation, in radians (pi for all); `width` of stretches, 0 for none;
-    `pose`, the factor of a canonical pose that comes first, "" for none; `radius` as in `canonical_pose`; `resample`
-    and `method` as in `SamplePlan`.
+    `pose`, the factor of a canonical pose that comes first, "" for none; `radius` as in `canonical_pose`; `resample`,
+    `method` and `n_eval` as in `SamplePlan`.
     """
     import math
 
@@ -33,7 +33,7 @@ def orbit_pooled(backbone, dataset, options):
     from torsor.groups.measure import LogNormalSPD, PolarProposal, UniformCompact, Window
 
     defaults = {"n": 4, "angle": 0.5, "width": 0.0, "pose": "", "radius": None, "resample": "train", "method": "iid"}
-    options = check_options(options, **defaults)
+    options = check_options(options, **defaults, n_eval=None)
     _symmetry(dataset)
     law = Window(SO(2), options["angle"]) if options["angle"] < math.pi else UniformCompact(SO(2))
     if options["width"]:
@@ -41,7 +41,7 @@ def orbit_pooled(backbone, dataset, options):
     frame = None
     if options["pose"]:
         frame = PolarFrame(_radius(dataset, options["radius"]), factor=options["pose"])
-    plan = SamplePlan(law, options["n"], resample=options["resample"], method=options["method"])
+    plan = SamplePlan(law, options["n"], **{key: options[key] for key in ("resample", "method", "n_eval")})
     return OrbitPool(backbone(), plan, frame=frame), objective_of(dataset)
 
 
