@@ -110,6 +110,10 @@ class Comparison(Study):
         """What the audit moves inputs by."""
         return dataset.symmetry
 
+    def measured(self, model: "nn.Module", dataset: "Dataset", trial: Trial) -> dict[str, Any]:
+        """What else is measured of a trained model, in evaluation; nothing by default."""
+        return {}
+
     def trials(self, scale: str, seeds: Sequence[int] | None = None) -> list[Trial]:
         plan = self.plan(scale)
         common = {key: value for key, value in asdict(plan).items() if key not in ("arms", "seeds", "decide_by")}
@@ -154,6 +158,7 @@ class Comparison(Study):
             "test_error": test.mean,
             "transformed_error": moved.mean,
             **_audited(model, self.audited(dataset), dataset, config["audit_samples"]),
+            **self.measured(model.eval(), dataset, trial),
             "parameters": sum(p.numel() for p in model.parameters()),
             "epochs": fit.epochs_run,
             "best_epoch": fit.best_epoch,

@@ -194,6 +194,46 @@ def test_relative_elements_give_the_same_where_they_meet_the_known_ones():
     torch.testing.assert_close(relative(feature).values, direct(feature).values, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", ["basis", "siren"])
+def test_a_kernel_with_an_atom_starts_with_each_element_alone_and_learns_to_mix(kernel):
+    torch.manual_seed(0)
+    feature = LiftingConv2d(Cyclic(4), 1, 3)(torch.randn(2, 1, 15, 15))
+    convolve = GroupConv2d(3, 3, group_window=None, atom=True, kernel=kernel)
+    other = feature.map(lambda x: torch.cat([x[:, :, :1], torch.randn_like(x[:, :, 1:])], 2))
+    first, changed = convolve(feature).values, convolve(other).values
+    torch.testing.assert_close(first[:, :, 0], changed[:, :, 0])
+    assert first[:, :, 0].abs().max() > 0.1
+    first.square().sum().backward()
+    assert any(p.grad.abs().max() > 0 for p in convolve.mixing.parameters())
+    with torch.no_grad():
+        for parameter in convolve.mixing.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    assert (convolve(feature).values - convolve(other).values)[:, :, 0].abs().max() > 0.1
+
+
+def test_a_kernel_with_an_atom_is_equivariant():
+    torch.manual_seed(0)
+    x = torch.randn(2, 1, 17, 17)
+    lift, convolve = LiftingConv2d(Cyclic(4), 1, 3), GroupConv2d(3, 2, group_window=None, atom=True)
+    with torch.no_grad():
+        convolve.mixing.linear.weight.normal_()
+    out = convolve(lift(x)).values
+    moved = convolve(lift(torch.rot90(x, -1, (-2, -1)))).values
+    assert (moved - torch.rot90(out, -1, (-2, -1)).roll(1, 2)).abs().max() <= 1e-5 * out.abs().max()
+
+
+def test_an_atom_counts_as_much_as_haar_measure_says():
+    """One element of determinant 3: the sum over space alone, divided by it."""
+    torch.manual_seed(0)
+    g = torch.diag(torch.tensor([3.0, 1.0]))
+    convolve = GroupConv2d(1, 1, rank=1, atom=True, support_radius=2.0, max_stretch=3.0)
+    flat = torch.ones(1, 1, 1, 31, 31)
+    at = lambda g: convolve(GroupFeature(flat, one(g))).values[0, 0, 0, 15, 15]
+    assert float((at(g) / at(torch.eye(2))).detach()) == pytest.approx(
+        1.0, rel=2e-2
+    )  # a kernel three times as wide, a third each
+
+
 def test_relative_elements_are_interpolated_between_the_known_ones():
     """A feature that is a smooth function of the angle alone is known at 64 angles, and asked for at others."""
     angles = torch.arange(64, dtype=torch.float64)[:, None] * (2 * math.pi / 64)
@@ -289,6 +329,10 @@ def test_bad_input_is_told_at_the_door(plain):
         SamplePlan(SO(2), 4, n_eval=0)
     with pytest.raises(ValueError, match="n_eval is for resample"):
         SamplePlan(SO(2), 4, n_eval=8, resample="never")
+    with pytest.raises(ValueError, match="atom needs a separable kernel, and no plan"):
+        GroupConv2d(1, 1, atom=True, plan=Cyclic(4))
+    with pytest.raises(ValueError, match="known at the elements of the input only"):
+        GroupConv2d(1, 1, atom=True)(lift(torch.zeros(1, 1, 9, 9)), one(torch.eye(2)))
     with pytest.raises(ValueError, match='weighting must be "haar" or "none"'):
         GroupConv2d(1, 1, weighting="left")
     with pytest.raises(ValueError, match="group_window must be positive"):

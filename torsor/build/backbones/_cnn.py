@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -109,6 +110,7 @@ class GlobalCNN(nn.Module):
         self.in_channels = in_channels
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1], out_features)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
 
     def features(self, images: Float[Tensor, "b *channels h w"]) -> Float[Tensor, "b features"]:
         """The maximum of each channel."""

@@ -204,6 +204,9 @@ class GroupConv(_Convolution):
             of the sampled region.
         separable: the kernel is a sum of `rank` products of a function of space and one of the group.
         rank: of separable kernels.
+        atom: the kernel has a point mass at the identity of H besides its smooth part, which then starts at zero: the
+            layer first treats each element alone, like pooling over an orbit, and learns to mix them. For separable
+            kernels, and outputs at the elements of the input.
         chart: coordinates of the group in a basis kernel: `"polar"`, `exp(Y) R`, which has all elements; `"log"`, the
             principal logarithm: elements `A^-1 B` without one are left out.
         relative: draw `h` near the identity instead and take `F(x, A h)`, interpolated from the elements where `F` is
@@ -246,6 +249,7 @@ class GroupConv(_Convolution):
         self_normalised: bool = True,
         separable: bool = True,
         rank: int = 3,
+        atom: bool = False,
         chart: Literal["polar", "log"] = "polar",
         relative: SamplePlan | Proposal | Group | None = None,
         interpolation: float = 0.15,
@@ -268,8 +272,13 @@ class GroupConv(_Convolution):
             raise ValueError("relative needs a separable kernel")
         self.relative = None if relative is None else as_plan(relative)
         self.near = GroupWindow(interpolation, interpolation)
+        if atom and not (self.separable and plan is None):
+            raise ValueError("atom needs a separable kernel, and no plan of its own")
+        self.atom = (
+            nn.Parameter(torch.randn(rank, out_channels, in_channels) / math.sqrt(in_channels)) if atom else None
+        )
         if self.separable:
-            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank, chart)
+            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank, chart, zero=atom)
             self.kernel = _spatial_kernel(kernel, self, rank * out_channels, rank)
         else:
             self.kernel = _joint_kernel(kernel, self, in_channels * out_channels, in_channels)
@@ -287,6 +296,8 @@ class GroupConv(_Convolution):
         self._check_space(values.shape[3:], "a feature")
         if sample is None:
             sample = feature.sample if self.plan is None else self.plan(generator, values)
+        if self.atom is not None and sample is not feature.sample:
+            raise ValueError("a kernel with a point mass is known at the elements of the input only: give no sample")
         if self.relative is not None:
             mixing = self._relative_mixing(sample, feature.sample, self.relative(generator, values))
             return GroupFeature(self._finish(self._separable(values, sample, mixing)), sample)
@@ -313,6 +324,9 @@ class GroupConv(_Convolution):
         self, values: Tensor, sample: GroupSample, mixing: Float[Tensor, "n_out n_in rank out into"]
     ) -> Tensor:
         elements = len(sample.g)
+        if self.atom is not None:
+            here = torch.eye(elements).to(mixing) / torch.linalg.det(sample.g).abs()
+            mixing = mixing + here[..., None, None, None] * self.atom.to(mixing)
         mixed = torch.einsum("ijroc,bcj...->broi...", mixing.to(values.dtype), values)
         space = self.kernel(self._points(sample)).unflatten(-1, (self.rank, self.out_channels))
         weight = space.permute(2, 3, 0, 1).reshape(-1, 1, *[self.kernel_size] * self.n)  # (rank out n_out) 1 *window
@@ -420,7 +434,14 @@ class _GroupMixing(nn.Module):
     """The part of a separable kernel on the group: matrices between channels."""
 
     def __init__(
-        self, kernel: KernelLike, n: int, in_channels: int, out_channels: int, rank: int, chart: str = "polar"
+        self,
+        kernel: KernelLike,
+        n: int,
+        in_channels: int,
+        out_channels: int,
+        rank: int,
+        chart: str = "polar",
+        zero: bool = False,
     ) -> None:
         super().__init__()
         self.shape = (rank, out_channels, in_channels)
@@ -432,6 +453,9 @@ class _GroupMixing(nn.Module):
             self.linear = Linear(self.basis.size, channels, 0.1 / math.sqrt(in_channels))
             with torch.no_grad():  # the first function is 1: near the identity the kernel starts as a matrix
                 self.linear.weight[0] = torch.randn(channels) / math.sqrt(in_channels)
+        if zero:
+            last: nn.Module = self.linear if self.siren is None else self.siren.last  # type: ignore[assignment]
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
 
     def forward(self, h: Tensor) -> Tensor:
         """Matrices `(n_out, n_in, rank, out, in)`."""

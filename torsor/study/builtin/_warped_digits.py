@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from torsor.study._claim import Claim
 from torsor.study._comparison import Arm, Comparison, Plan
-from torsor.study._protocol import Record, mean
+from torsor.study._exhibits import Column, Figure, Table
+from torsor.study._protocol import Record, Trial, done, mean, names
 
 if TYPE_CHECKING:
     from torch import nn
 
     from torsor.data import Dataset
     from torsor.symmetry import Transformation
+
+_COUNTS, _LIMIT, _AUDITED = (2, 4, 8, 16, 32), 64, 16  # elements and images that errors are taken apart with
 
 TWIN, CONVOLVED = "group convolution, trivial group", "group convolution"
 
@@ -39,6 +42,28 @@ class WarpedDigitsStudy(Comparison):
         options = dict(backbone)
         make = {"cnn": partial(GlobalCNN, 1), "invariants": partial(InvariantNet, 1), "group": group_network}
         return make[options.pop("net")](dataset.classes, **options)  # type: ignore[operator]
+
+    def measured(self, model: "nn.Module", dataset: "Dataset", trial: Trial) -> dict[str, Any]:
+        """Of networks that draw group elements: where the error of their invariance comes from."""
+        import torch
+
+        from torsor import audit
+        from torsor.groups import Affine
+
+        plan, law = getattr(model, "plan", None), self.law(dataset, trial.config)
+        posed = getattr(model, "frame", None) is not None
+        if plan is None or plan.proposal is None or posed or not isinstance(law.symmetry.group, Affine):  # type: ignore[attr-defined]
+            return {}
+        images = dataset.test.inputs[:_AUDITED]  # type: ignore[index]
+        generator = torch.Generator().manual_seed(0)
+        moves = law.sample(images, generator=generator)
+        found = audit.error_sources(model, plan, images, moves, counts=_COUNTS, limit=_LIMIT, generator=generator)
+        parts = {"truncation": found.truncation, "pixels": found.pixels}
+        return {"error_sources": {"elements": _COUNTS, "all": found.total, "sampling": found.estimator, **parts}}
+
+    def figures(self, records: Sequence[Record], scale: str) -> list[Figure]:
+        rows = names([record for record in records if record.metrics.get("error_sources")])
+        return [*super().figures(records, scale), *(sources_figure(records, row) for row in rows)]
 
     def workers(self, scale: str) -> int:
         return 1 if scale == "smoke" else 2  # small networks: two processes beat two threads
@@ -113,3 +138,52 @@ def desk_plan(name: str, arms: Sequence[Arm], **options: Any) -> Plan:
         audit_samples=32,
         decide_by="transformed",
     )
+
+
+def sources_figure(records: Sequence[Record], row: str) -> Figure:
+    """Where the error of the invariance of a row comes from, against the number of elements; mean over seeds."""
+    found = [record.metrics["error_sources"] for record in done(records, row) if record.metrics.get("error_sources")]
+    elements = list(found[0]["elements"])
+
+    def average(part: str) -> list[float]:
+        runs = [x[part] if isinstance(x[part], list | tuple) else [x[part]] * len(elements) for x in found]
+        return [sum(column) / len(runs) for column in zip(*runs, strict=True)]
+
+    parts = {part: average(part) for part in ("all", "sampling", "truncation", "pixels")}
+    traces = [
+        {"type": "scatter", "mode": "lines+markers", "name": part, "x": elements, "y": values, "line": {"dash": dash}}
+        for (part, values), dash in zip(parts.items(), ("solid", "solid", "dash", "dot"), strict=True)
+    ]
+    axis = {"type": "log", "tickvals": elements, "title": {"text": "elements"}}
+    columns = (Column("elements", "elements"), *(Column(part, part, digits=2) for part in parts))
+    rows = [dict(zip(("elements", *parts), line, strict=True)) for line in zip(elements, *parts.values(), strict=True)]
+    return Figure(
+        f"Where the error comes from: {row}",
+        "How much the logits of upright digits change under warps of the test, relative to their size: in all; by the"
+        " few elements that are drawn; because elements leave the sampled region; by pixels.",
+        traces,
+        {"xaxis": axis, "yaxis": {"type": "log", "exponentformat": "power", "title": {"text": "relative change"}}},
+        Table(f"Sources of error: {row}", columns, tuple(rows)),
+    )
+
+
+def sweep_figure(records: Sequence[Record], rows: Mapping[str, float], title: str, x: str) -> Figure:
+    """Right answers on upright and on warped digits, against the number that a row belongs to; mean over seeds."""
+    points = [
+        {"row": row, "x": at, "upright": accuracy(records, row, "test_error"), "warped": accuracy(records, row)}
+        for row, at in rows.items()
+        if done(records, row)
+    ]
+    traces = [
+        {"type": "scatter", "mode": "lines+markers", "name": name, "x": [p["x"] for p in points],
+         "y": [p[name] for p in points]}
+        for name in ("upright", "warped")
+    ]  # fmt: skip
+    columns = (
+        Column("row", "treatment"),
+        Column("x", x),
+        Column("upright", "upright", "%", 4),
+        Column("warped", "warped", "%", 4),
+    )
+    layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": "right answers in %"}}}
+    return Figure(title, f"{title}: percent of right answers.", traces, layout, Table(title, columns, tuple(points)))
