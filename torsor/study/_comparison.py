@@ -35,6 +35,7 @@ class Arm:
         options: given to the treatment.
         train_size: how many training samples it sees; None means all.
         backbone: describes its network, if not that of the plan.
+        lr: its learning rate, if not that of the plan.
     """
 
     treatment: str
@@ -43,6 +44,7 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     train_size: int | None = None
     backbone: Mapping[str, Any] | None = None
+    lr: float | None = None
 
     @property
     def name(self) -> str:
@@ -124,7 +126,7 @@ class Comparison(Study):
                 seed,
                 common
                 | {"treatment": arm.treatment, "options": dict(arm.options), "train_size": arm.train_size}
-                | {"epochs": arm.epochs or plan.epochs}
+                | {"epochs": arm.epochs or plan.epochs, "lr": arm.lr or plan.lr}
                 | ({} if arm.backbone is None else {"backbone": dict(arm.backbone)}),
             )
             for arm in plan.arms

@@ -194,29 +194,33 @@ def test_relative_elements_give_the_same_where_they_meet_the_known_ones():
     torch.testing.assert_close(relative(feature).values, direct(feature).values, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("separable", [True, False])
 @pytest.mark.parametrize("kernel", ["basis", "siren"])
-def test_a_kernel_with_an_atom_starts_with_each_element_alone_and_learns_to_mix(kernel):
+def test_a_kernel_with_an_atom_starts_with_each_element_alone_and_learns_to_mix(kernel, separable):
     torch.manual_seed(0)
     feature = LiftingConv2d(Cyclic(4), 1, 3)(torch.randn(2, 1, 15, 15))
-    convolve = GroupConv2d(3, 3, group_window=None, atom=True, kernel=kernel)
+    convolve = GroupConv2d(3, 3, group_window=None, atom=True, kernel=kernel, separable=separable)
     other = feature.map(lambda x: torch.cat([x[:, :, :1], torch.randn_like(x[:, :, 1:])], 2))
     first, changed = convolve(feature).values, convolve(other).values
     torch.testing.assert_close(first[:, :, 0], changed[:, :, 0])
     assert first[:, :, 0].abs().max() > 0.1
     first.square().sum().backward()
-    assert any(p.grad.abs().max() > 0 for p in convolve.mixing.parameters())
+    smooth = convolve.mixing if separable else convolve.kernel
+    assert any(p.grad.abs().max() > 0 for p in smooth.parameters())
     with torch.no_grad():
-        for parameter in convolve.mixing.parameters():
+        for parameter in smooth.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     assert (convolve(feature).values - convolve(other).values)[:, :, 0].abs().max() > 0.1
 
 
-def test_a_kernel_with_an_atom_is_equivariant():
+@pytest.mark.parametrize("separable", [True, False])
+def test_a_kernel_with_an_atom_is_equivariant(separable):
     torch.manual_seed(0)
     x = torch.randn(2, 1, 17, 17)
-    lift, convolve = LiftingConv2d(Cyclic(4), 1, 3), GroupConv2d(3, 2, group_window=None, atom=True)
+    lift = LiftingConv2d(Cyclic(4), 1, 3)
+    convolve = GroupConv2d(3, 2, group_window=None, atom=True, separable=separable)
     with torch.no_grad():
-        convolve.mixing.linear.weight.normal_()
+        (convolve.mixing if separable else convolve.kernel).linear.weight.normal_()
     out = convolve(lift(x)).values
     moved = convolve(lift(torch.rot90(x, -1, (-2, -1)))).values
     assert (moved - torch.rot90(out, -1, (-2, -1)).roll(1, 2)).abs().max() <= 1e-5 * out.abs().max()
@@ -329,7 +333,7 @@ def test_bad_input_is_told_at_the_door(plain):
         SamplePlan(SO(2), 4, n_eval=0)
     with pytest.raises(ValueError, match="n_eval is for resample"):
         SamplePlan(SO(2), 4, n_eval=8, resample="never")
-    with pytest.raises(ValueError, match="atom needs a separable kernel, and no plan"):
+    with pytest.raises(ValueError, match="atom needs a kernel that is no function, and no plan"):
         GroupConv2d(1, 1, atom=True, plan=Cyclic(4))
     with pytest.raises(ValueError, match="known at the elements of the input only"):
         GroupConv2d(1, 1, atom=True)(lift(torch.zeros(1, 1, 9, 9)), one(torch.eye(2)))

@@ -180,7 +180,7 @@ def test_networks_learn_and_their_states_come_back():
     ):
         optimizer = torch.optim.Adam(net.parameters(), lr=lr)
         losses = []
-        for _ in range(25):
+        for _ in range(80):
             loss = nn.functional.cross_entropy(net(images), labels)
             optimizer.zero_grad()
             loss.backward()

@@ -205,8 +205,8 @@ class GroupConv(_Convolution):
         separable: the kernel is a sum of `rank` products of a function of space and one of the group.
         rank: of separable kernels.
         atom: the kernel has a point mass at the identity of H besides its smooth part, which then starts at zero: the
-            layer first treats each element alone, like pooling over an orbit, and learns to mix them. For separable
-            kernels, and outputs at the elements of the input.
+            layer first treats each element alone, like pooling over an orbit, and learns to mix them. For kernels
+            that are no functions, and outputs at the elements of the input.
         chart: coordinates of the group in a basis kernel: `"polar"`, `exp(Y) R`, which has all elements; `"log"`, the
             principal logarithm: elements `A^-1 B` without one are left out.
         relative: draw `h` near the identity instead and take `F(x, A h)`, interpolated from the elements where `F` is
@@ -272,16 +272,18 @@ class GroupConv(_Convolution):
             raise ValueError("relative needs a separable kernel")
         self.relative = None if relative is None else as_plan(relative)
         self.near = GroupWindow(interpolation, interpolation)
-        if atom and not (self.separable and plan is None):
-            raise ValueError("atom needs a separable kernel, and no plan of its own")
-        self.atom = (
-            nn.Parameter(torch.randn(rank, out_channels, in_channels) / math.sqrt(in_channels)) if atom else None
-        )
+        if atom and not (self.builtin and plan is None):
+            raise ValueError("atom needs a kernel that is no function, and no plan of its own")
+        self.atom: Any = None
         if self.separable:
-            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank, chart, zero=atom)
+            self.mixing = _GroupMixing(kernel, n, in_channels, out_channels, rank, self.window, chart, zero=atom)
             self.kernel = _spatial_kernel(kernel, self, rank * out_channels, rank)
+            if atom:
+                self.atom = nn.Parameter(torch.randn(rank, out_channels, in_channels) / math.sqrt(in_channels))
         else:
-            self.kernel = _joint_kernel(kernel, self, in_channels * out_channels, in_channels)
+            self.kernel = _joint_kernel(kernel, self, in_channels * out_channels, in_channels, self.window, atom)
+            if atom:
+                self.atom = _spatial_kernel(kernel, self, in_channels * out_channels, in_channels)
 
     def forward(
         self, feature: GroupFeature, sample: GroupSample | None = None, generator: torch.Generator | None = None
@@ -325,8 +327,7 @@ class GroupConv(_Convolution):
     ) -> Tensor:
         elements = len(sample.g)
         if self.atom is not None:
-            here = torch.eye(elements).to(mixing) / torch.linalg.det(sample.g).abs()
-            mixing = mixing + here[..., None, None, None] * self.atom.to(mixing)
+            mixing = mixing + _here(sample) * self.atom.to(mixing)
         mixed = torch.einsum("ijroc,bcj...->broi...", mixing.to(values.dtype), values)
         space = self.kernel(self._points(sample)).unflatten(-1, (self.rank, self.out_channels))
         weight = space.permute(2, 3, 0, 1).reshape(-1, 1, *[self.kernel_size] * self.n)  # (rank out n_out) 1 *window
@@ -341,10 +342,18 @@ class GroupConv(_Convolution):
         h = relative.unsqueeze(2).expand(out_elements, in_elements, pixels, self.n, self.n)
         kernel = _as_weight(self.kernel(u, h).flatten(0, 1), self.out_channels, self.in_channels)
         kernel = kernel.unflatten(0, (out_elements, in_elements)) * shares[..., None, None, None]
+        if self.atom is not None:
+            alone = _as_weight(self.atom(self._points(sample)), self.out_channels, self.in_channels)
+            kernel = kernel + _here(sample) * alone.unsqueeze(1)
         weight = kernel.permute(3, 0, 4, 1, 2).reshape(  # out n_out in n_in p
             self.out_channels * out_elements, self.in_channels * in_elements, *[self.kernel_size] * self.n
         )
         return self._correlate(values.flatten(1, 2), weight).unflatten(1, (self.out_channels, out_elements))
+
+
+def _here(sample: GroupSample) -> Float[Tensor, "n n 1 1 1"]:
+    """The correlation with a point mass at the identity: each element alone, over its determinant."""
+    return torch.diag(1 / torch.linalg.det(sample.g).abs())[..., None, None, None]
 
 
 def shares_of(
@@ -440,6 +449,7 @@ class _GroupMixing(nn.Module):
         in_channels: int,
         out_channels: int,
         rank: int,
+        window: GroupWindow,
         chart: str = "polar",
         zero: bool = False,
     ) -> None:
@@ -449,13 +459,12 @@ class _GroupMixing(nn.Module):
         if kernel == "siren":
             self.siren = Siren(n * (n + 1) // 2 + (2 if n == 2 else n * n), channels, in_channels)
         else:
-            self.basis = GroupBasis(n) if chart == "polar" else LogBasis(n)
+            self.basis = GroupBasis(n, window.width, window.angle) if chart == "polar" else LogBasis(n)
             self.linear = Linear(self.basis.size, channels, 0.1 / math.sqrt(in_channels))
             with torch.no_grad():  # the first function is 1: near the identity the kernel starts as a matrix
                 self.linear.weight[0] = torch.randn(channels) / math.sqrt(in_channels)
         if zero:
-            last: nn.Module = self.linear if self.siren is None else self.siren.last  # type: ignore[assignment]
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+            _silence(self.linear if self.siren is None else self.siren.last)
 
     def forward(self, h: Tensor) -> Tensor:
         """Matrices `(n_out, n_in, rank, out, in)`."""
@@ -478,20 +487,32 @@ def _spatial_kernel(kernel: Any, layer: _Convolution, channels: int, fan_channel
     return _SpatialKernel(basis, Linear(basis.size, channels, math.sqrt(2 / (fan_channels * energy))))
 
 
-def _joint_kernel(kernel: Any, layer: _Convolution, channels: int, fan_channels: int) -> Any:
+def _joint_kernel(
+    kernel: Any, layer: _Convolution, channels: int, fan_channels: int, window: GroupWindow, zero: bool
+) -> Any:
     """A kernel on space and group."""
     if not layer.builtin:
         return kernel
     if kernel == "siren":
         inside = int((layer.pixels.square().sum(-1) <= layer.support_radius**2).sum())  # type: ignore[operator]
         features = layer.n + layer.n * (layer.n + 1) // 2 + (2 if layer.n == 2 else layer.n**2)
-        return _SpatialSiren(layer.support_radius, Siren(features, channels, fan_channels * inside))
-    space, group = SpatialBasis(layer.n, layer.support_radius), GroupBasis(layer.n)
+        siren = Siren(features, channels, fan_channels * inside)
+        if zero:
+            _silence(siren.last)
+        return _SpatialSiren(layer.support_radius, siren)
+    space, group = SpatialBasis(layer.n, layer.support_radius), GroupBasis(layer.n, window.width, window.angle)
     energy = float(space(layer.pixels).square().sum())  # type: ignore[arg-type]
     linear = Linear(space.size * group.size, channels, 0.1 * math.sqrt(2 / (fan_channels * energy)))
     with torch.no_grad():
         linear.weight.view(space.size, group.size, channels)[:, 0] *= 10
+    if zero:
+        _silence(linear)
     return _JointBasis(space, group, linear)
+
+
+def _silence(layer: Any) -> None:
+    """Start a last layer at zero."""
+    nn.init.zeros_(layer.weight)
 
 
 def _as_weight(values: Tensor, out: int, into: int) -> Float[Tensor, "n_out p out in"]:

@@ -44,27 +44,34 @@ class SpatialBasis(nn.Module):
 
 
 class GroupBasis(nn.Module):
-    """Functions of a matrix `h = exp(Y) R` near the identity: {1, entries of Y} x {1, entries of R}.
+    """Functions of a matrix `h = exp(Y) R` near the identity: {1, entries of Y} x {1, entries of R - 1}.
 
-    Rotations enter by their matrices (of the plane: cosine and sine), never by an angle, which would jump.
+    Rotations enter by their matrices (of the plane: cosine and sine), never by an angle, which would jump. In units of
+    the widths of a window all functions are of one size inside it, which they should be to be learned alike.
 
     Arguments:
         n: dimension of space.
+        width: unit of `Y`.
+        angle: unit of angles, in radians.
 
     Shapes: matrices `(*shape, n, n)` to `(*shape, size)`. The first function is 1.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, width: float | None = None, angle: float | None = None) -> None:
         super().__init__()
-        self.n = n
+        self.n, self.width, self.angle = n, 1.0 if width is None else width, 1.0 if angle is None else angle
         self.size = (1 + n * (n + 1) // 2) * (1 + (2 if n == 2 else n * n))
 
     def forward(self, h: Float[Tensor, "*shape n n"]) -> Float[Tensor, "*shape size"]:
         """The values of all functions."""
         Y, R = chart(h)
-        turned = R[..., :, 0] if self.n == 2 else R.flatten(-2)
+        turned = (R - torch.eye(self.n).to(R)) / self.angle
+        if self.n == 2:
+            turned = torch.stack([turned[..., 0, 0] / self.angle, turned[..., 1, 0]], -1)
+        else:
+            turned = turned.flatten(-2)
         one = torch.ones_like(Y[..., :1])
-        stretched, turned = torch.cat([one, Y], -1), torch.cat([one, turned], -1)
+        stretched, turned = torch.cat([one, Y / self.width], -1), torch.cat([one, turned], -1)
         return (stretched.unsqueeze(-1) * turned.unsqueeze(-2)).flatten(-2)
 
 

@@ -18,8 +18,8 @@ from torsor.groups.measure import GroupSample, Proposal
 class AffineNetSmall(nn.Module):
     """A lifting correlation and group correlations, then a maximum over group and space: for minutes on a CPU.
 
-    All layers see the same elements of the linear group. With narrow windows on the group a layer starts close to one
-    that treats each element alone, which is pooling over an orbit, and learns to mix them.
+    All layers see the same elements of the linear group. Their kernels have a point mass at the identity and a smooth
+    part that starts at zero: the network starts as pooling over an orbit, and learns to mix elements.
 
     Arguments:
         plan: the elements; `Trivial(2)` makes the twin of the same size without the group.
@@ -27,7 +27,7 @@ class AffineNetSmall(nn.Module):
         channels: of the layers, the lifting one first.
         equivariance: `"strict"`: blurs before strides; `"fast"`: maxima over 2 x 2 pixels.
         support_radius, max_stretch, kernel: as in `LiftingConv2d`. Digits of 20 pixels need a radius of 3 or more.
-        group_window, angle_window, rank, separable, weighting, self_normalised: as in `GroupConv2d`.
+        group_window, angle_window, atom, rank, separable, weighting, self_normalised: as in `GroupConv2d`.
         hidden: width of the head.
 
     Shapes: `(B, in_channels, H, W)` to `(B, out_features)`.
@@ -53,6 +53,7 @@ class AffineNetSmall(nn.Module):
         kernel: KernelLike = "basis",
         group_window: float | None = 0.1,
         angle_window: float | None = 0.2,
+        atom: bool = True,
         hidden: int = 64,
         **options: Any,
     ) -> None:
@@ -63,7 +64,7 @@ class AffineNetSmall(nn.Module):
             raise ValueError("channels must hold at least one width; got none")
         self.plan = as_plan(plan)
         space: dict[str, Any] = {"support_radius": support_radius, "max_stretch": max_stretch, "kernel": kernel}
-        group: dict[str, Any] = {"group_window": group_window, "angle_window": angle_window}
+        group: dict[str, Any] = {"group_window": group_window, "angle_window": angle_window, "atom": atom}
         self.lift = LiftingConv2d(self.plan, in_channels, channels[0], **space)
         self.layers = nn.ModuleList(GroupConv2d(a, b, **space, **group, **options) for a, b in pairwise(channels))
         self.norms = nn.ModuleList(GroupNorm(c) for c in channels)

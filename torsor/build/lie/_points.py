@@ -103,7 +103,7 @@ class PointGroupConv(nn.Module):
         self.plan = None if plan is None else as_plan(plan)
         self.weighting, self.self_normalised = weighting, self_normalised
         self.window = GroupWindow(group_window, angle_window)
-        self.mixing = _GroupMixing("basis", n, in_channels, out_channels, 1)
+        self.mixing = _GroupMixing("basis", n, in_channels, out_channels, 1, self.window)
         self.space = _PointKernel(n, out_channels, out_channels, radius, resolution)
 
     def forward(

@@ -90,6 +90,12 @@ def group_network(
     return kind(plan, 1, classes, **options)
 
 
+def group_arm(label: str, **options: Any) -> Arm:
+    """A row with `group_network`: four rotations by at most half a radian, drawn anew; eight of them in evaluation."""
+    network = {"net": "group", "channels": (12, 12, 24), "n": 4, "n_eval": 8, "method": "lattice", "max_stretch": 1.0}
+    return Arm("plain", label, backbone=network | options)
+
+
 def accuracy(records: Sequence[Record], row: str, key: str = "transformed_error") -> float | None:
     """Percent of right answers, mean over seeds."""
     error = mean(records, row, key)
