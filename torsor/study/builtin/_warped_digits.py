@@ -1,6 +1,7 @@
 """What the studies of warped digits share: data, networks, rows, and the sentences about them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,22 +45,29 @@ class WarpedDigitsStudy(Comparison):
         return make[options.pop("net")](dataset.classes, **options)  # type: ignore[operator]
 
     def measured(self, model: "nn.Module", dataset: "Dataset", trial: Trial) -> dict[str, Any]:
-        """Of networks that draw group elements: where the error of their invariance comes from."""
+        """The error on upright digits of the validation set; and where that of the invariance comes from, for networks
+        that draw group elements."""
         import torch
 
         from torsor import audit
+        from torsor._tree import leaves
         from torsor.groups import Affine
+        from torsor.study._measure import error_on_test
 
+        measured: dict[str, Any] = {
+            "upright_valid_error": error_on_test(model, replace(dataset, test=dataset.valid)).mean
+        }
         plan, law = getattr(model, "plan", None), self.law(dataset, trial.config)
         posed = getattr(model, "frame", None) is not None
         if plan is None or plan.proposal is None or posed or not isinstance(law.symmetry.group, Affine):  # type: ignore[attr-defined]
-            return {}
-        images = dataset.test.inputs[:_AUDITED]  # type: ignore[index]
+            return measured
+        images = leaves(dataset.test.inputs)[0][:_AUDITED]
         generator = torch.Generator().manual_seed(0)
         moves = law.sample(images, generator=generator)
         found = audit.error_sources(model, plan, images, moves, counts=_COUNTS, limit=_LIMIT, generator=generator)
         parts = {"truncation": found.truncation, "pixels": found.pixels}
-        return {"error_sources": {"elements": _COUNTS, "all": found.total, "sampling": found.estimator, **parts}}
+        sources = {"elements": _COUNTS, "all": found.total, "sampling": found.estimator, **parts}
+        return {**measured, "error_sources": sources}
 
     def figures(self, records: Sequence[Record], scale: str) -> list[Figure]:
         rows = names([record for record in records if record.metrics.get("error_sources")])
@@ -138,7 +146,7 @@ def desk_plan(name: str, arms: Sequence[Arm], **options: Any) -> Plan:
         seeds=(0, 1, 2),
         epochs=8,
         batch_size=64,
-        lr=3e-3,
+        lr=1e-2,
         schedule="one_cycle",
         test_draws=1,
         audit_samples=32,
