@@ -368,7 +368,7 @@ NESTED = [  # a law q inside a wider law p: E_p[q/p] = 1 tests both densities, u
     ),
     (  # the same measure in two charts of SL(3), constant included
         PolarProposal(LogNormalSPD(0.12, traceless=True), Window(SO(3), 0.3)),
-        ProjectiveProposal(PolarProposal(LogNormalSPD(0.2), Window(SO(2), 0.4)), 0.25, 0.06),
+        ProjectiveProposal(PolarProposal(LogNormalSPD(0.2), Window(SO(2), 0.4)), 0.25, 0.24),
     ),
 ]
 

@@ -77,4 +77,5 @@ class Projective2D(GroupOfMatrices):
     def default_proposal(self, translation_scale: float = 1.0, spd_width: float = 0.25) -> Any:
         from torsor.groups.measure import ProjectiveProposal
 
-        return ProjectiveProposal(GLPlus(2).default_proposal(spd_width=spd_width), translation_scale)
+        linear = GLPlus(2).default_proposal(spd_width=spd_width)
+        return ProjectiveProposal(linear, translation_scale, 0.25 / translation_scale)

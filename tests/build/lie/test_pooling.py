@@ -21,7 +21,7 @@ from torsor.build.lie import (
 )
 from torsor.groups import SE, SO, Affine, Cyclic, GLPlus, Projective2D, Trivial
 from torsor.groups.linalg import sqrtm_sym
-from torsor.groups.measure import LogNormalSPD, PolarProposal, Window
+from torsor.groups.measure import LogNormalSPD, PolarProposal, ProjectiveProposal, Window
 
 f64 = torch.float64
 
@@ -166,6 +166,20 @@ def test_pose_and_orbit_are_one_resampling():
     g = plan().g_inv[1]
     element = Affine(2).compose(Affine(2).from_parts(g), Affine(2).inverse(frame.pose(x)))
     torch.testing.assert_close(seen[0][2:4], Image()(Affine(2), element, x))
+
+
+def test_a_pose_comes_before_homographies_too():
+    """Homographies without perspective are affine maps: after a pose they do what these do."""
+    torch.manual_seed(0)
+    x = torch.rand(2, 1, 21, 21)
+    linear = PolarProposal(LogNormalSPD(0.1), Window(SO(2), 0.5))
+    plan = SamplePlan(ProjectiveProposal(linear, 1.0, 1e-6), 3).eval()
+    frame, seen = PolarFrame(radius=4.0), []
+    OrbitPool(lambda z: seen.append(z) or z.flatten(1), plan, frame=frame)(x)
+    h = plan().g_inv[1]
+    affine = Affine(2).from_parts(*[part / h[2, 2] for part in (h[:2, :2], h[:2, 2])])
+    element = Affine(2).compose(affine, Affine(2).inverse(frame.pose(x)))
+    torch.testing.assert_close(seen[0][2:4], Image()(Affine(2), element, x), atol=1e-3, rtol=0)
 
 
 def test_networks_learn_and_their_states_come_back():

@@ -10,7 +10,7 @@ from torsor.actions import Image
 from torsor.build.frames import PolarFrame
 from torsor.build.lie._pooling import Pool
 from torsor.build.lie._sampling import SamplePlan, as_plan
-from torsor.groups import Affine, Group
+from torsor.groups import Affine, Group, Projective2D
 from torsor.groups.measure import GroupSample, Proposal
 
 
@@ -23,7 +23,8 @@ class OrbitPool(nn.Module):
         plan: the elements: a plan, a proposal or a group that acts on images, translations and homographies included.
         reduce: `"max"`, `"mean"` (with the weights of the sample) or `"logsumexp"`.
         head: applied last.
-        frame: gives each image a pose first; pose and orbit are one resampling. For plans of linear elements.
+        frame: gives each image a pose first; pose and orbit are one resampling. For plans of linear elements, and of
+            homographies.
         image: how images move.
 
     Shapes: `(B, C, H, W)` to what the head gives, or `(B, F)`.
@@ -56,7 +57,7 @@ class OrbitPool(nn.Module):
         if reduce not in ("max", "mean", "logsumexp"):
             raise ValueError(f'reduce must be "max", "mean" or "logsumexp"; got {reduce!r}')
         if frame is not None and getattr(as_plan(plan).group, "is_affine", False):
-            raise ValueError(f"a frame takes plans of linear elements; got {as_plan(plan).group}")
+            raise ValueError(f"a frame takes plans of linear elements or homographies; got {as_plan(plan).group}")
         self.backbone, self.plan, self.reduce = backbone, as_plan(plan), reduce
         self.head = nn.Identity() if head is None else head
         self.between = hasattr(backbone, "features") and hasattr(backbone, "head")
@@ -88,7 +89,10 @@ class OrbitPool(nn.Module):
         g = elements.unsqueeze(1).expand(n, b, *elements.shape[1:])
         if self.frame is not None:
             affine = Affine(group.n)
-            g = affine.compose(affine.from_parts(g), affine.inverse(self.frame.pose(images)))
-            group = affine
+            upright = affine.inverse(self.frame.pose(images))
+            if isinstance(group, Projective2D):
+                g = g @ (upright / torch.linalg.det(upright)[..., None, None] ** (1 / 3))  # det 1, as homographies have
+            else:
+                group, g = affine, affine.compose(affine.from_parts(g), upright)
         copies = images.unsqueeze(0).expand(n, *images.shape)
         return self.image(group, g, copies).flatten(0, 1)

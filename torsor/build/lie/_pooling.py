@@ -82,11 +82,8 @@ class GroupNorm(nn.Module):
         x = feature.values
         if x.shape[1] != self.channels:
             raise ValueError(f"values must have {self.channels} channels; got {tuple(x.shape)}")
-        x = nn.functional.layer_norm(x, x.shape[1:], eps=self.eps)
-        if self.weight is not None and self.bias is not None:
-            shape = (-1, *[1] * (x.ndim - 2))
-            x = x * self.weight.reshape(shape).to(x.dtype) + self.bias.reshape(shape).to(x.dtype)
-        return feature._replace(values=x)
+        weight, bias = (p if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
+        return feature._replace(values=nn.functional.group_norm(x, 1, weight, bias, self.eps))
 
 
 class BlurPool(nn.Module):

@@ -95,13 +95,14 @@ class AffineProposal(Proposal):
 class ProjectiveProposal(Proposal):
     """A homography as a translation by t, after a linear map A, after (x, y) -> (x, y) / (1 + c . (x, y)).
 
-    Independent laws: A from one on GL+(2), t from N(0, scale^2), c from N(0, (perspective / scale)^2) in each
-    coordinate. The line that goes to infinity is then about scale / perspective away from the origin.
+    Independent laws: A from one on GL+(2), t from N(0, scale^2) and c from N(0, perspective^2) in each coordinate. The
+    line that goes to infinity is then about 1 / perspective away from the origin.
 
     Arguments:
         linear: the law of A.
-        scale: a length in the units of the points; of images, half their side in pixels.
-        perspective: how strong the perspective is at that distance from the origin, without units.
+        scale: standard deviation of each coordinate of the translation.
+        perspective: that of each coordinate of c, in one over the unit of the points; of images, small against one over
+            half their side in pixels.
 
     Raises:
         ValueError: scale or perspective is not positive, or the law is not one on GL+(2).
@@ -109,7 +110,7 @@ class ProjectiveProposal(Proposal):
     >>> import torch
     >>> from torsor.groups import SO
     >>> from torsor.groups.measure import LogNormalSPD, PolarProposal, ProjectiveProposal, Window
-    >>> law = ProjectiveProposal(PolarProposal(LogNormalSPD(0.15), Window(SO(2), 0.3)), 20.0, 0.1)
+    >>> law = ProjectiveProposal(PolarProposal(LogNormalSPD(0.15), Window(SO(2), 0.3)), 5.0, 0.01)
     >>> law.sample(8).g.shape
     torch.Size([8, 3, 3])
     """
@@ -129,9 +130,8 @@ class ProjectiveProposal(Proposal):
         return Projective2D()
 
     def describe(self) -> str:
-        scale = number(self.scale)
-        tilt = number(self.perspective) / scale
-        return f"{self.linear.describe()}; translations N(0, {scale:.4g}^2), perspective N(0, {tilt:.4g}^2)"
+        scale, perspective = number(self.scale), number(self.perspective)
+        return f"{self.linear.describe()}; translations N(0, {scale:.4g}^2), perspective N(0, {perspective:.4g}^2)"
 
     @property
     def support(self) -> str:
@@ -156,7 +156,7 @@ class ProjectiveProposal(Proposal):
         return self._composed(A, normal([*shape, 4], generator, dtype, device))
 
     def _composed(self, A: Tensor, z: Tensor) -> Tensor:
-        t, c = self.scale * z[..., :2, None], self.perspective / self.scale * z[..., None, 2:]
+        t, c = self.scale * z[..., :2, None], self.perspective * z[..., None, 2:]
         h = torch.cat([torch.cat([A + t @ c, t], -1), torch.cat([c, torch.ones_like(c[..., :1])], -1)], -2)
         return h / torch.linalg.det(A)[..., None, None] ** (1 / 3)
 
@@ -170,7 +170,7 @@ class ProjectiveProposal(Proposal):
             self.linear.log_prob(A)
             + torch.linalg.slogdet(A)[1]
             + _log_normal(t, self.scale)
-            + _log_normal(c, self.perspective / self.scale)
+            + _log_normal(c, self.perspective)
             + math.log(8 * math.sqrt(3) * math.pi)
         )
         return torch.where(sees, log_prob, -math.inf)

@@ -23,21 +23,35 @@ def orbit_pooled(backbone, dataset, options):
     """The maximum over copies of the features, or of the outputs of a network without `features` and `head`.
 
     Options: `n` copies; `angle`, the largest rotation, in radians (pi for all); `width` of stretches, 0 for none;
+    `perspective` of homographies, in one over half the side of the image, 0 for none (it needs a `width`);
     `pose`, the factor of a canonical pose that comes first, "" for none; `radius` as in `canonical_pose`; `resample`,
     `method` and `n_eval` as in `SamplePlan`.
     """
     import math
 
+    from torsor._tree import leaves
     from torsor.build.lie import OrbitPool, PolarFrame, SamplePlan
     from torsor.groups import SO
-    from torsor.groups.measure import LogNormalSPD, PolarProposal, UniformCompact, Window
+    from torsor.groups.measure import LogNormalSPD, PolarProposal, ProjectiveProposal, UniformCompact, Window
 
-    defaults = {"n": 4, "angle": 0.5, "width": 0.0, "pose": "", "radius": None, "resample": "train", "method": "iid"}
+    defaults = {
+        "n": 4,
+        "angle": 0.5,
+        "width": 0.0,
+        "perspective": 0.0,
+        "pose": "",
+        "radius": None,
+        "resample": "train",
+        "method": "iid",
+    }
     options = check_options(options, **defaults, n_eval=None)
     _symmetry(dataset)
     law = Window(SO(2), options["angle"]) if options["angle"] < math.pi else UniformCompact(SO(2))
     if options["width"]:
         law = PolarProposal(LogNormalSPD(options["width"]), law)
+    if options["perspective"]:
+        half = leaves(dataset.train.inputs)[0].shape[-1] / 2
+        law = ProjectiveProposal(law, 1.0, options["perspective"] / half)
     frame = None
     if options["pose"]:
         frame = PolarFrame(_radius(dataset, options["radius"]), factor=options["pose"])
