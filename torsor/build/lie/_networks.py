@@ -1,5 +1,6 @@
 """Networks of Lie group convolutions for images: a small one, and that of the paper."""
 
+import math
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -19,7 +20,9 @@ class AffineNetSmall(nn.Module):
     """A lifting correlation and group correlations, then a maximum over group and space: for minutes on a CPU.
 
     All layers see the same elements of the linear group. Their kernels have a point mass at the identity and a smooth
-    part that starts at zero: the network starts as pooling over an orbit, and learns to mix elements.
+    part that starts at zero: the network starts as pooling over an orbit, and learns to mix elements. Of a plan with
+    more elements in evaluation it takes as many at a time as in training, so that sums are what it has learned, and the
+    maximum over all of them.
 
     Arguments:
         plan: the elements; `Trivial(2)` makes the twin of the same size without the group.
@@ -79,10 +82,16 @@ class AffineNetSmall(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The logits of a batch of images, at the elements of the plan or at those that are given."""
-        feature = self.norms[0](self.lift(images, sample, generator)).map(nn.functional.gelu)
+        if sample is not None:
+            return self.head(self._pooled(images, sample))
+        parts = _in_turns(self.plan(generator, images), self.plan.n)
+        return self.head(torch.stack([self._pooled(images, part) for part in parts]).amax(0))
+
+    def _pooled(self, images: Float[Tensor, "b c h w"], sample: GroupSample) -> Float[Tensor, "b features"]:
+        feature = self.norms[0](self.lift(images, sample)).map(nn.functional.gelu)
         for layer, norm in zip(self.layers, list(self.norms)[1:], strict=True):
             feature = norm(layer(self.shrink(feature))).map(nn.functional.gelu)
-        return self.head(self.pool(feature))
+        return self.pool(feature)
 
 
 class AffineResNet(nn.Module):
@@ -155,6 +164,13 @@ class AffineResNet(nn.Module):
         feature = self.shrink(feature.map(lambda x: gelu(x + inner.values)))
         feature = self.norm(self.last(feature, generator=generator)).map(gelu)
         return self.head(self.pool(feature))
+
+
+def _in_turns(sample: GroupSample, n: int) -> list[GroupSample]:
+    """About n elements at a time, spread as all of them are, each part with weights of its own."""
+    turns = math.ceil(len(sample.g) / n)
+    weight = sample.log_weight + math.log(turns)
+    return [GroupSample(sample.g[i::turns], sample.g_inv[i::turns], weight[i::turns]) for i in range(turns)]
 
 
 class _MaxPool(nn.Module):

@@ -140,7 +140,7 @@ def desk_plan(name: str, arms: Sequence[Arm], **options: Any) -> Plan:
     else:
         data = {"train": 1000, "valid": 297, "test": 500, "source": "digits"}
     return Plan(
-        data={"name": name, **data, **options},
+        data={"name": name, **data, "seed": 1, **options},
         backbone={"net": "cnn"},
         arms=arms,
         seeds=(0, 1, 2),
