@@ -1,5 +1,7 @@
 """Pooling, norms, blurs, orbits, and the canonical pose of images."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -21,7 +23,7 @@ from torsor.build.lie import (
 )
 from torsor.groups import SE, SO, Affine, Cyclic, GLPlus, Projective2D, Trivial
 from torsor.groups.linalg import sqrtm_sym
-from torsor.groups.measure import LogNormalSPD, PolarProposal, ProjectiveProposal, Window
+from torsor.groups.measure import GroupSample, LogNormalSPD, PolarProposal, ProjectiveProposal, Window
 
 f64 = torch.float64
 
@@ -208,7 +210,22 @@ def test_networks_learn_and_their_states_come_back():
         torch.testing.assert_close(twin(images), expected)
 
 
+def test_networks_take_the_elements_of_evaluation_in_turns():
+    torch.manual_seed(0)
+    x = torch.rand(2, 1, 21, 21)
+    net = AffineNetSmall(SamplePlan(Window(SO(2), 0.5), 3, n_eval=6, method="lattice"), 1, 4, channels=(4, 4), stride=2)
+    pooled = []
+    net.head.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
+    net.eval()(x)
+    g, weight = net.plan.g.float(), net.plan.log_weight.float() + math.log(2)
+    for i in range(2):
+        net(x, GroupSample(g[i::2], g[i::2].mT.contiguous(), weight[i::2]))
+    torch.testing.assert_close(pooled[0], torch.maximum(pooled[1], pooled[2]))
+
+
 def test_bad_words_are_refused(plain):
+    with pytest.raises(ValueError, match="stride must be 1 or 2; got 3"):
+        AffineNetSmall(Trivial(2), 1, 2, stride=3)
     with pytest.raises(ValueError, match='kind must be "max", "mean" or "logsumexp"'):
         GroupPool("median")
     with pytest.raises(ValueError, match='over must be "group", "space" or "both"'):
