@@ -6,9 +6,9 @@ from torch import nn
 
 from tests.build.lie.test_pooling import blob
 from torsor import audit
-from torsor.build.lie import LiftingConv2d, OrbitPool, SamplePlan
+from torsor.build.lie import AffineNetSmall, LiftingConv2d, OrbitPool, SamplePlan
 from torsor.groups import SO, Cyclic, GLPlus
-from torsor.groups.measure import LogNormalSPD, PolarProposal, UniformCompact, Window
+from torsor.groups.measure import GroupSample, LogNormalSPD, PolarProposal, UniformCompact, Window
 
 
 class Lifted(nn.Module):
@@ -60,6 +60,17 @@ def test_clipped_kernels_show_as_pixels():
         model, plan, blob(), stretch, counts=(8,), limit=32, generator=torch.Generator().manual_seed(0)
     )
     assert clipped.pixels > 3 * smooth.pixels
+
+
+def test_elements_that_move_out_of_the_window_are_cut_off_and_the_layer_is_left_as_it_was():
+    plan = SamplePlan(Window(SO(2), 0.3), 2, resample="never")
+    net = AffineNetSmall(plan, 1, 2, channels=(2, 2), max_stretch=1.0)
+    stretch = torch.diag(torch.tensor([2.0, 1.0]))[None]
+    with pytest.raises(ValueError, match="an element stretches by 2"):
+        net(blob(), GroupSample(stretch, stretch.inverse(), torch.zeros(1)))
+    found = audit.error_sources(net, plan, blob(), stretch, counts=(2,), limit=4)
+    assert found.pixels > 0
+    assert net.lift.clip == "raise"
 
 
 def test_what_does_not_fit_is_told(plain):

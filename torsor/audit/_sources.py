@@ -1,6 +1,7 @@
 """Where the equivariance error of a Monte Carlo group convolution comes from: sampling, truncation, or pixels."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from torsor.actions import Image
 from torsor.audit._report import Report, show
-from torsor.audit._subject import evaluating
+from torsor.audit._subject import evaluating, modules_of
 from torsor.groups import Affine
 from torsor.groups.measure import GroupSample
 
@@ -80,7 +81,8 @@ def error_sources(
 
     Haar measure does not change when all elements are moved by one: with the elements moved along with the image the
     output of a perfect layer would be the same, draw by draw. What is left then is due to pixels. With many elements
-    the sampling error is gone; what still depends on whether elements move along is truncation.
+    the sampling error is gone; what still depends on whether elements move along is truncation. Kernels that reach
+    beyond their window are cut off without a word here: that is part of the error of pixels.
 
     Arguments:
         model: called as `model(images, sample=GroupSample)`, with an output per image that should not change.
@@ -131,7 +133,7 @@ def error_sources(
     def distance(a: Tensor, b: Tensor) -> float:
         return float((a - b).square().mean().sqrt() / size)
 
-    with evaluating(model):
+    with evaluating(model), _cutting_off(model):
         many = draw(limit)
         still = model(images, sample=many)
         size = still.square().mean().sqrt().clamp(min=torch.finfo(still.dtype).tiny)
@@ -151,3 +153,17 @@ def error_sources(
         pixels=distance(carried, still),
         limit=limit,
     )
+
+
+@contextlib.contextmanager
+def _cutting_off(model: Callable[..., Any]) -> Iterator[None]:
+    """Convolutions that cut off kernels beyond their window, whatever they say of it otherwise."""
+    layers = [part for module in modules_of(model) for part in module.modules() if hasattr(part, "clip")]
+    before = [layer.clip for layer in layers]
+    try:
+        for layer in layers:
+            layer.clip = "ignore"  # type: ignore[assignment]
+        yield
+    finally:
+        for layer, clip in zip(layers, before, strict=True):
+            layer.clip = clip

@@ -78,22 +78,24 @@ class WarpedDigitsStudy(Comparison):
 
 
 def group_network(
-    classes: int, *, width: float = 0.0, angle: float = 0.5, n: int = 4, resample: str = "train", method: str = "iid",
-    n_eval: int | None = None, trivial: bool = False, paper: bool = False, **options: Any,
+    classes: int, *, width: float = 0.0, ball: float = 0.0, angle: float = 0.5, n: int = 4,
+    resample: str = "train", method: str = "iid", n_eval: int | None = None,
+    trivial: bool = False, paper: bool = False, **options: Any,
 ) -> "nn.Module":  # fmt: skip
-    """`AffineNetSmall`, or the network of the paper, on elements `exp(Y) R` with stretches of a width."""
+    """`AffineNetSmall`, or the network of the paper, on elements `exp(Y) R`: log-normal `Y` of a width, or `Y` without
+    trace in a ball."""
     import math
 
     from torsor.build.lie import AffineNetSmall, AffineResNet, SamplePlan
     from torsor.groups import SO, Trivial
-    from torsor.groups.measure import LogNormalSPD, PolarProposal, UniformCompact, Window
+    from torsor.groups.measure import HaarBall, LogNormalSPD, PolarProposal, UniformCompact, Window
 
     kind = AffineResNet if paper else AffineNetSmall
     if trivial:
         return kind(SamplePlan(Trivial(2)), 1, classes, **options)
     law = Window(SO(2), angle) if angle < math.pi else UniformCompact(SO(2))
-    if width:
-        law = PolarProposal(LogNormalSPD(width), law)
+    if width or ball:
+        law = PolarProposal(HaarBall(ball) if ball else LogNormalSPD(width), law)
     plan = SamplePlan(law, n, resample=resample, method=method, n_eval=n_eval)  # type: ignore[arg-type]
     return kind(plan, 1, classes, **options)
 

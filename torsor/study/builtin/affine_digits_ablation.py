@@ -67,5 +67,6 @@ def _arms(**options: Any) -> list[Arm]:
         group_arm(ALONE, angle_window=0.01, **options),
         group_arm("window of 0.4 rad", angle_window=0.4, **options),
         group_arm(SPREAD, atom=False, **options),
-        group_arm("rotations and stretches of 0.15", width=0.15, method="rqmc", n_eval=16, max_stretch=2.0, **options),
+        group_arm("SL(2), stretches to 1.24", ball=0.3, method="rqmc", n_eval=16, max_stretch=1.25, **options),
+        group_arm("GL+(2), stretches of 0.1", width=0.1, method="rqmc", n_eval=16, max_stretch=1.75, **options),
     ]

@@ -3,6 +3,7 @@
 Source: Mironenco, Forré 2024 (arXiv 2310.11366), section 3, whose point affNIST cannot test.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from torsor.study._claim import Claim
 from torsor.study._comparison import Arm, Plan
 from torsor.study._protocol import Record, Trial, Workspace, mean
-from torsor.study.builtin._warped_digits import WarpedDigitsStudy, accuracy, desk_plan
+from torsor.study.builtin._warped_digits import WarpedDigitsStudy, accuracy, desk_plan, group_arm
 
 POLAR, LOGARITHM = "group convolution, polar chart", "group convolution, elements with a logarithm"
 
@@ -81,12 +82,14 @@ study = AffineDigitsWide()
 
 
 def _arms(channels: tuple[int, ...], n: int) -> list[Arm]:
-    group = {"net": "group", "channels": channels, "width": 0.25, "angle": 3.2, "n": n, "max_stretch": 2.5}
-    whole = {"pose": "spd", "angle": 3.2, "n": n}
+    law = {"ball": 0.7, "angle": math.pi, "n": n, "n_eval": 2 * n, "method": "rqmc"}
+    kernels = {"stride": 2, "rank": 1, "support_radius": 3.0, "max_stretch": 1.65, "angle_window": 0.4}
+    group = {"channels": channels, **law, **kernels, "group_window": 0.3}
+    whole = {"pose": "spd", "angle": math.pi, "n": n, "n_eval": 2 * n, "method": "lattice"}
     return [
         Arm("plain"),
         Arm("augmented", "augmented, law of the test", options={"law": True}),
         Arm("orbit_pooled", "pose + orbits of all rotations", options=whole),
-        Arm("plain", POLAR, backbone={**group, "group_window": 0.3}),
-        Arm("plain", LOGARITHM, backbone={**group, "group_window": 0.3, "chart": "log"}),
+        group_arm(POLAR, **group),
+        group_arm(LOGARITHM, **group, chart="log"),
     ]
