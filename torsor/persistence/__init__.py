@@ -18,10 +18,14 @@ from torsor.persistence._given import FromFunction, FromSpectrum, Tabulated
 from torsor.persistence._iia import iia, iia_classical
 from torsor.persistence._laws import ExcursionLaw, ValidityCertificate
 from torsor.persistence._matern import Matern
+from torsor.persistence._monitor import RunMonitor
+from torsor.persistence._orbits import OrbitPersistence, equivariance_error, orbit_persistence
+from torsor.persistence._run_test import TestResult, alert_table, persistence_test
 from torsor.persistence._runs import Runs, empirical_slepian, excursions, sign_acf
 from torsor.persistence._sequence import AR1, OrnsteinUhlenbeck, SequenceCovariance
 from torsor.persistence._simulate import SimulatedExponent, simulate_exponent, simulate_gaussian
 from torsor.persistence._slepian import SlepianMean, clipped_covariance, slepian_mean, slepian_paths
+from torsor.persistence._tables import exceedance_table, gaussian_level
 
 __all__ = [
     "AR1",
@@ -33,10 +37,12 @@ __all__ = [
     "FromFunction",
     "FromSpectrum",
     "Matern",
+    "OrbitPersistence",
     "OrnsteinUhlenbeck",
     "Product",
     "RandomAcceleration",
     "RationalQuadratic",
+    "RunMonitor",
     "Runs",
     "Scaled",
     "SechDiffusion",
@@ -46,13 +52,20 @@ __all__ = [
     "SquaredExponential",
     "SumOfExponentials",
     "Tabulated",
+    "TestResult",
     "ValidityCertificate",
+    "alert_table",
     "clipped_covariance",
     "empirical_slepian",
+    "equivariance_error",
+    "exceedance_table",
     "excursions",
+    "gaussian_level",
     "iia",
     "iia_classical",
     "iia_discrete",
+    "orbit_persistence",
+    "persistence_test",
     "persistency_exponent",
     "sign_acf",
     "simulate_exponent",

@@ -53,13 +53,15 @@ def iia_discrete(
     check_choice(on_invalid, "on_invalid", ("raise", "warn", "project"))
     if (acf is None) == (E is None):
         raise ValueError("give either acf or E=(E_plus, E_minus)")
+    symmetric = E is None
     if E is not None:
         plus, minus = _checked_means(E)
+        symmetric = torch.equal(plus, -minus)
     else:
         E0 = _mean_after_change(acf.sign_acf() if isinstance(acf, SequenceCovariance) else acf)  # type: ignore[arg-type]
         plus, minus = E0, -E0
     above = _law(plus, minus, "above")
-    if E is None:
+    if symmetric:
         return _handle(above, on_invalid, lambda: replace(above, side="below", other=lambda: above))
     below = _law(-minus, -plus, "below")
     return _handle(above, on_invalid, lambda: _handle(below, on_invalid, lambda: above))  # type: ignore[arg-type]

@@ -107,7 +107,8 @@ def exponent(cov: Covariance, level: float, side: Side, target: float = 1.0) -> 
     fixed = h.detach()
     rate = _decay(t, fixed, 1e-300 if cov.decay_rate is not None else _FLOOR)
     limit = rate if cov.decay_rate is None else min(rate, cov.decay_rate)
-    root = _smallest_root(lambda theta: float(equation(theta, fixed)), limit, cov.mean_interval)
+    increasing = bool((fixed >= 0).all())
+    root = _smallest_root(lambda theta: float(equation(theta, fixed)), limit, cov.mean_interval, increasing)
     if root is not None:
         known = float(fixed[-1].abs()) * math.exp(root * float(t[-1])) < 1e-6
         guessed = cov.decay_rate is None and root * float(_tail(t, fixed, root, rate)) > 1e-3
@@ -123,12 +124,14 @@ def exponent(cov: Covariance, level: float, side: Side, target: float = 1.0) -> 
     return Exponent(value, "exponential", abs(float(equation(root, fixed))))
 
 
-def _smallest_root(equation: Callable[[float], float], limit: float, mean_interval: float) -> float | None:
+def _smallest_root(
+    equation: Callable[[float], float], limit: float, mean_interval: float, increasing: bool = False
+) -> float | None:
     """The first change of sign below the decay rate: a valid law at level 0 has it below 2 log 2 / mean."""
     top = 1 - 1e-9
     upper = min(limit * top, 4 / mean_interval)
     while True:
-        thetas = np.linspace(0, upper, 65)
+        thetas = np.linspace(0, upper, 2 if increasing else 65)
         values = [equation(theta) for theta in thetas]
         for low, high, before, after in zip(thetas, thetas[1:], values, values[1:], strict=False):
             if before < 0 <= after:
@@ -212,7 +215,8 @@ def exponent_of_masses(t: Tensor, masses: Tensor) -> Exponent:
         return float((masses * torch.exp(theta * t)).sum()) + tail - 2
 
     limit = -math.log(ratio) / step if ratio else 30 / step
-    root = _smallest_root(equation, limit, float((masses * t).sum().abs()) + step)
+    increasing = bool((masses >= 0).all())
+    root = _smallest_root(equation, limit, float((masses * t).sum().abs()) + step, increasing)
     zero = torch.zeros((), dtype=t.dtype)
     if root is None:
         return Exponent(zero, "none", math.inf, "the kernel has no exponential moment of 2 on its grid")

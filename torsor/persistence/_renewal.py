@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_DIRECT = 128
+
 
 def renew(source: Float[Tensor, " n"], kernel: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The solution of `F(t) = source(t) + 1/2 int_0^t F(t - s) dkernel(s)` on an even grid that starts at 0.
@@ -47,8 +49,13 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _reciprocal(a: Tensor, n: int) -> Tensor:
-    """`1 / a(z)` to order n, by Newton's iteration `g <- g (2 - a g)`, which doubles the order each time."""
-    g, known = 1 / a[:1], 1
+    """`1 / a(z)` to order n: the first terms by substitution, then Newton's `g <- g (2 - a g)` doubles the order."""
+    known = min(n, _DIRECT)
+    lag = torch.arange(known, device=a.device)[:, None] - torch.arange(known, device=a.device)
+    matrix = torch.where(lag >= 0, a[lag.clamp(min=0)], 0.0)
+    one = torch.zeros_like(a[:known, None])
+    one[0] = 1
+    g = torch.linalg.solve_triangular(matrix, one, upper=False)[:, 0]
     while known < n:
         known = min(2 * known, n)
         rest = -multiply(a[:known], g)[:known]
