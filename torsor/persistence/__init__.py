@@ -19,6 +19,7 @@ from torsor.persistence._iia import iia, iia_classical
 from torsor.persistence._laws import ExcursionLaw, ValidityCertificate
 from torsor.persistence._matern import Matern
 from torsor.persistence._monitor import RunMonitor
+from torsor.persistence._null import law_of_signs
 from torsor.persistence._orbits import OrbitPersistence, equivariance_error, orbit_persistence
 from torsor.persistence._run_test import TestResult, alert_table, persistence_test
 from torsor.persistence._runs import Runs, empirical_slepian, excursions, sign_acf
@@ -64,6 +65,7 @@ __all__ = [
     "iia",
     "iia_classical",
     "iia_discrete",
+    "law_of_signs",
     "orbit_persistence",
     "persistence_test",
     "persistency_exponent",

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from torsor.persistence._check import check_choice, check_covariance, check_level
+from torsor.persistence._check import check_choice, check_covariance, check_level, is_covariance
 from torsor.persistence._covariance import Covariance
 from torsor.persistence._slepian import excess, far_mean
 
@@ -84,6 +84,7 @@ def persistency_exponent(
 
 def checking_grid(cov: Covariance) -> Tensor:
     """Times on which a covariance is checked before anything is computed."""
+    is_covariance(cov)
     last = min(60 * cov.mean_interval, cov.support)
     return torch.linspace(0, last, 4097, dtype=cov.dtype, device=cov.lambda2.device)
 

@@ -82,7 +82,5 @@ def gaussian_level(x: Shaped[Tensor, "*batch n"], level: float) -> float:
     x = check_series(x, level)
     below = float((x < level).double().mean())
     if not 0 < below < 1:
-        raise ValueError(
-            f"level must be between {float(x.min()):g} and {float(x.max()):g}, the range of x; got {level:g}"
-        )
+        raise ValueError(f"level must be within x, {float(x.min()):g} to {float(x.max()):g}; got {level:g}")
     return float(ndtri(below))
