@@ -206,9 +206,7 @@ def _lambda2_of_samples(t: np.ndarray, h: np.ndarray) -> float:
 
     fine, coarse = at_zero(np.array([0, 1, 2])), at_zero(np.array([1, 3, 5]))
     if h[0] > 1.3 * h[1]:
-        raise ValueError(
-            f"lambda2 cannot be seen in these samples: either they are too far apart, or {NOT_DIFFERENTIABLE}"
-        )
+        raise ValueError(f"t must be finer near 0 to show lambda2, if there is one; if not, {NOT_DIFFERENTIABLE}")
     if not fine > 0 or abs(coarse - fine) > _COARSE * fine:
         raise ValueError(
             f"t must be finer near 0 to show lambda2 (got {fine:.4g}, coarser {coarse:.4g}); or give lambda2"

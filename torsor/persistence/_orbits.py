@@ -145,11 +145,11 @@ def orbit_persistence(
     level = 2 * float(errors.median()) if level is None else float(level)
     above = errors >= level
     arcs, gaps = _arcs(above, periodic)
-    law = _law(above, periodic) if min(len(arcs), len(gaps)) >= _FEWEST else None
+    law = _law(above, arcs, gaps, periodic) if min(len(arcs), len(gaps)) >= _FEWEST else None
     p = None
     if law is not None:
-        tail = float(law.sf(arcs.max() - 1))
-        p = -math.expm1(len(arcs) * math.log1p(-min(tail, 1 - 1e-15)))
+        tail = min(max(float(law.sf(arcs.max() - 1)), 0.0), 1 - 1e-15)
+        p = -math.expm1(len(arcs) * math.log1p(-tail))
     share, always = float(above.double().mean()), int(above.all(1).sum())
     words = _words(arcs, step, share, always, law, p)
     return OrbitPersistence(str(group), step, periodic, level, errors, arcs, gaps, share, always, law, p, words)
@@ -197,7 +197,7 @@ def _arcs(above: Tensor, periodic: bool) -> tuple[Tensor, Tensor]:
     return arcs[0], arcs[1]
 
 
-def _law(above: Tensor, periodic: bool) -> ExcursionLaw:
+def _law(above: Tensor, arcs: Tensor, gaps: Tensor, periodic: bool) -> ExcursionLaw:
     """The law from the means of the signs after crossings, up to half of a closed orbit or a quarter of an open one."""
     signs = torch.where(above, 1.0, -1.0).double()
     n = signs.shape[1]
@@ -210,14 +210,8 @@ def _law(above: Tensor, periodic: bool) -> ExcursionLaw:
         early = column + 1 + lags < unrolled.shape[1]
         row, column = row[early], column[early] + 1
         means.append(torch.stack([unrolled[row, column + k].mean() for k in range(lags + 1)]))
-    # a mean that has passed its limit is noise, or the orbit coming back
-    plus, minus = (m[: max(3, _first_below(m * s, mean * s))] for m, s in zip(means, (1.0, -1.0), strict=True))
-    return law_of_means(plus, minus, mean)
-
-
-def _first_below(values: Tensor, limit: float) -> int:
-    below = (values <= limit).nonzero()
-    return int(below[0]) if len(below) else len(values)
+    changes = int((signs[:, 1:] != signs[:, :-1]).sum()) / 2
+    return law_of_means(means[0], means[1], (arcs, gaps), mean, 2 / math.sqrt(max(1.0, changes)))
 
 
 def _words(arcs: Tensor, step: float, share: float, always: int, law: ExcursionLaw | None, p: float | None) -> str:

@@ -115,7 +115,8 @@ def persistence_test(
     lengths = runs.lengths
     if statistic == "longest":
         observed = float(_longest(x >= level, side))
-        p = -math.expm1(expected * math.log1p(-min(float(law.sf(lengths.new_tensor(observed - 1))), 1 - 1e-15)))
+        tail = min(max(float(law.sf(lengths.new_tensor(observed - 1))), 0.0), 1 - 1e-15)
+        p = -math.expm1(expected * math.log1p(-tail))
     elif statistic == "mean":
         observed = float(lengths.mean())
         z = (observed - float(law.mean)) / math.sqrt(float(law.var) / len(lengths))
@@ -164,7 +165,7 @@ def _rate(law: ExcursionLaw) -> float:
 
 def _expected_longest(law: ExcursionLaw, runs: float) -> Tensor:
     k = torch.arange(int(200 * float(law.mean)) + 200, dtype=torch.float64)
-    return -torch.expm1(runs * torch.log1p(-law.sf(k).clamp(max=1 - 1e-15))).sum()
+    return -torch.expm1(runs * torch.log1p(-law.sf(k).clamp(0, 1 - 1e-15))).sum()
 
 
 def _longest(above: Tensor, side: str) -> int:

@@ -146,19 +146,24 @@ def simulate_exponent(
     for b in range(batches):
         x = _paths(eigenvalues, _LENGTH, _BATCH, generator)
         for s, stride in enumerate((1, 2)):
-            counts[b, s] = window_counts(excursions(x[:, ::stride], 0.0, dt=stride * dt).lengths, start, end)
+            counts[b, s] = window_counts(excursions(x[:, ::stride]).lengths, start / (stride * dt), end / (stride * dt))
     fine, coarse = counts.sum(0)
     if float(fine[0]) == 0:
         raise ValueError(f"no excursion ended between {start:g} and {end:g}: take more samples or an earlier window")
-    value, twice = (float(c[0] / c[1]) for c in (fine, coarse))
+    value, twice = float(fine[0] / fine[1]) / dt, float(coarse[0] / coarse[1]) / (2 * dt)
     # delta method over the batches
-    residual = counts[:, 0, 0] - value * counts[:, 0, 1]
-    stderr = float(residual.std() * math.sqrt(batches) / fine[1])
+    residual = counts[:, 0, 0] - value * dt * counts[:, 0, 1]
+    stderr = float(residual.std() * math.sqrt(batches) / fine[1]) / dt
     order = 2.0 if cov.order > 1.5 else 1.5
     return SimulatedExponent(value, stderr, value + (value - twice) / (2**order - 1))
 
 
 def window_counts(lengths: Tensor, start: float, end: float) -> Tensor:
-    """How many excursions end in the window, and the time that excursions spend in it: their ratio is the rate."""
+    """How many runs end in the window, and the steps that runs spend in it: their ratio is the rate per step.
+
+    The window is moved to the middles of steps: a run of `k` steps has a length of `k` on average, and rates from whole
+    numbers counted from a whole number would be half a step's worth too small.
+    """
+    start, end = math.floor(start) + 0.5, math.floor(end) + 0.5
     late = lengths[lengths > start].double()
     return torch.stack([(late < end).sum().double(), (late.clamp(max=end) - start).sum()])

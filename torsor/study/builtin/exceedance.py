@@ -47,7 +47,10 @@ class Exceedance(Study):
         found = []
         for seed in (0,) if seeds is None else seeds:
             found += [Trial(self.name, _level(u), seed, {"level": u, "batches": batches}) for u in LEVELS]
-            found += [Trial(self.name, _auto(phi), seed, {"phi": phi, "steps": steps}) for phi in AUTOREGRESSIONS]
+            found += [
+                Trial(self.name, _auto(phi), seed, {"phi": phi, "steps": steps * (4 if phi > 0.9 else 1)})
+                for phi in AUTOREGRESSIONS
+            ]
             found += [
                 Trial(self.name, _test(phi), seed, {"phi": phi, "repeats": repeats, "n": _SERIES}) for phi in ALARMS
             ]
@@ -268,8 +271,8 @@ def _run_autoregression(trial: Trial, space: Workspace) -> dict[str, Any]:
         space.tell(min(1.0, (first + 4 * length) / steps), "simulating")
     cdf = counts.cumsum(0) / counts.sum()
     k = torch.arange(size, dtype=torch.float64)
-    # the geometric tail: the share of runs beyond three means that survive one more step
-    start = int(3 * float(law.mean))
+    # the geometric tail: the share of runs beyond the memory of the process that survive one more step
+    start = int(max(3 * float(law.mean), 3 / (1 - phi)))
     alive = counts.flip(0).cumsum(0).flip(0)  # runs of at least k steps
     ratio = float(alive[start + 2 :].sum() / alive[start + 1 : -1].sum())
     return {

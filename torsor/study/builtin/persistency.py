@@ -339,13 +339,13 @@ def _simulation(trial: Trial, space: Workspace) -> dict[str, Any]:
         batches = min(_CHUNK, config["batches"] - first)
         x = simulate_gaussian(cov, config["length"], dt, _PATHS * batches, generator=generator, dtype=torch.float32)
         fine.append(_histogram(excursions(x).lengths, size))
-        coarse.append(_histogram(2 * excursions(x[:, ::2]).lengths, size))
+        coarse.append(_histogram(excursions(x[:, ::2]).lengths, size))
         space.tell((first + batches) / config["batches"], "simulating")
     law = iia(cov)
     counts, twice = torch.stack(fine), torch.stack(coarse)
     start, end = (w * mean for w in config["window"])
     theta, stderr = _rate(counts, start, end)
-    theta_twice, _ = _rate(twice, start, end)
+    theta_twice = _rate(twice, start / 2, end / 2)[0] / 2
     power = 4 if cov.order > 1.5 else 2**1.5
     total = counts.sum(0)
     cdf = total.cumsum(0) / total.sum()
@@ -377,6 +377,7 @@ def _rate(counts: "Tensor", start: float, end: float) -> tuple[float, float]:
     """The rate at which excursions end between two lengths, and its error over the chunks; all in steps."""
     import torch
 
+    start, end = math.floor(start) + 0.5, math.floor(end) + 0.5  # whole steps, counted from the middle of one
     k = torch.arange(counts.shape[1], dtype=torch.float64)
     late = k > start
     ends = (counts * (late & (k < end))).sum(1)
