@@ -25,7 +25,7 @@ def exceedance_table(cov: Covariance, levels: list[float] | tuple[float, ...]) -
     Returns:
         One dictionary per level: `level`; `share` of the time above; `rate` of up-crossings per time (Rice); `mean`,
         `median` and `q95` of the duration; `severity`, the mean excess over the level while above; `exponent`;
-        `certificate`.
+        `certificate`: durations of an invalid law are those of the law without its negative densities.
 
     Raises:
         ValueError: what `iia` refuses.
@@ -38,7 +38,7 @@ def exceedance_table(cov: Covariance, levels: list[float] | tuple[float, ...]) -
     """
     rows = []
     for level in map(check_level, levels):
-        law = iia(cov, level=level)
+        law = iia(cov, level=level, on_invalid="project")
         share = 0.5 * math.erfc(level / math.sqrt(2))
         density = math.exp(-0.5 * level**2) / math.sqrt(2 * math.pi)
         median, q95 = law.quantile(torch.tensor([0.5, 0.95], dtype=law.values.dtype)).tolist()
