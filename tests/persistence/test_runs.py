@@ -152,14 +152,15 @@ def test_runs_of_a_reference_are_a_null_of_their_own():
 
 def test_the_monitor_alarms_in_a_long_run_and_rarely_otherwise():
     phi, between = 0.7, 300.0
-    monitor = RunMonitor(iia_discrete(AR1(phi)), runs_between_alarms=between)
+    monitor = RunMonitor(iia_discrete(AR1(phi)), side="both", runs_between_alarms=between)
     x = series(phi, 60_000, seed=4)
     alarms = sum(monitor.update(value) for value in x.tolist())
     runs = len(excursions(x).lengths)
     assert alarms <= 1.5 * runs / between
     assert pytest.approx(2 / math.pi * math.asin(phi), abs=0.01) == monitor.A1
-    monitor = RunMonitor(iia_discrete(AR1(phi)), runs_between_alarms=between)
-    assert any(monitor.update(1.0) for _ in range(60))
+    for side, value, heard in (("above", 1.0, True), ("above", -1.0, False), ("both", -1.0, True)):
+        monitor = RunMonitor(iia_discrete(AR1(phi)), side=side, runs_between_alarms=between)
+        assert any(monitor.update(value) for _ in range(60)) == heard
 
 
 def test_the_monitor_sees_runs_that_are_all_somewhat_longer():

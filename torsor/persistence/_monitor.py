@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from scipy.optimize import brentq
 
+from torsor.persistence._check import check_choice
 from torsor.persistence._laws import ExcursionLaw
 
 
@@ -20,6 +22,7 @@ class RunMonitor:
     Arguments:
         law: the usual law of runs, in steps: `iia_discrete(...)`.
         level: in the unit of the series.
+        side: which runs count: those "above" the level, or "both", for a law that is the same on both sides.
         drift: what a run must score to count; above 1.
         runs_between_alarms: the mean number of usual runs between two false alarms, at least.
 
@@ -42,15 +45,22 @@ class RunMonitor:
     """
 
     def __init__(
-        self, law: ExcursionLaw, level: float = 0.0, *, drift: float = 2.0, runs_between_alarms: float = 1000.0
+        self,
+        law: ExcursionLaw,
+        level: float = 0.0,
+        *,
+        side: Literal["above", "both"] = "above",
+        drift: float = 2.0,
+        runs_between_alarms: float = 1000.0,
     ):
+        check_choice(side, "side", ("above", "both"))
         if not law.discrete:
             raise ValueError("law must be in steps, such as iia_discrete(AR1(0.9)); got one in continuous time")
         if not drift > 1:
             raise ValueError(f"drift must be above 1, the mean score of a usual run; got {drift}")
         if not runs_between_alarms > 1:
             raise ValueError(f"runs_between_alarms must be above 1; got {runs_between_alarms}")
-        self.law, self.level, self.drift = law, float(level), float(drift)
+        self.law, self.level, self.side, self.drift = law, float(level), side, float(drift)
         survival = law.sf(torch.arange(len(law.values), dtype=torch.float64)).clamp(min=1e-300).detach()
         known = int((survival > 1e-12).sum())
         self._scores = (-survival[:known].log()).tolist()  # of P(T >= L) at L - 1
@@ -79,6 +89,9 @@ class RunMonitor:
         self.steps += 1
         self._sign = sign
         self._length += 1
+        if self.side == "above" and not sign:
+            self.score = self._settled
+            return False
         self.score = self._settled + self._score(self._length) - self.drift
         if self.score >= self.threshold:
             self._settled = -math.inf  # until the run ends

@@ -72,7 +72,7 @@ def law_of_means(plus: Tensor, minus: Tensor, runs: tuple[Tensor, Tensor], limit
 
     The means are taken to be at their limit once they reach it. They need not be monotone: after a change a process is
     still near its level. Noise in them spoils the tail: beyond the point that one run in five reaches, the law goes on
-    with the constant hazard of the runs that were seen to reach it.
+    with the constant hazard of the runs that were seen to reach it, the longest left out.
 
     Arguments:
         plus, minus: means of the signs after a change to + and to -, `(n,)`.
@@ -94,7 +94,7 @@ def _with_tail(law: ExcursionLaw, lengths: Tensor) -> ExcursionLaw:
     survival = 1 - law.values
     start = max(1, int((survival <= _BODY).to(torch.int8).argmax()))
     body = survival[: start + 1].clamp(min=1e-6)
-    excess = (lengths - start).clamp(min=0)
+    excess = (lengths - start).clamp(min=0).sort().values[:-1]  # the longest is the one in question
     hazard = min(0.999, float((excess > 0).sum() / excess.sum())) if float(excess.sum()) else 0.999
     rate = -math.log1p(-hazard)
     steps = torch.arange(1, math.ceil(28 / rate) + 1, dtype=body.dtype)
