@@ -205,8 +205,8 @@ PAPERS = (
         2024,
         "2401.01805",
         "torsor.persistence",
-        "none",
-        "to come",
+        "complete",
+        "excursion laws, exponents and certificates at any level, in time or steps; simulation; a test for long runs; orbits",
     ),
     Paper(
         15,
