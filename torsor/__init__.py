@@ -28,10 +28,10 @@ _HOME = {
     **dict.fromkeys(_ACTIONS, "torsor.actions"),
     "Symmetry": "torsor.symmetry",
 }
-_MODULES = ("actions", "audit", "build", "data", "find", "groups", "learn", "study", "symmetry", "testing")
+_MODULES = "actions audit build data find groups learn persistence study symmetry testing".split()
 
 if TYPE_CHECKING:
-    from torsor import actions, audit, build, data, groups, learn, study, symmetry, testing
+    from torsor import actions, audit, build, data, groups, learn, persistence, study, symmetry, testing
     from torsor.actions import (
         Batch,
         Displacement,
@@ -114,6 +114,7 @@ __all__ = [
     "data",
     "groups",
     "learn",
+    "persistence",
     "study",
     "symmetry",
     "testing",

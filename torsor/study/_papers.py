@@ -205,8 +205,8 @@ PAPERS = (
         2024,
         "2401.01805",
         "torsor.persistence",
-        "none",
-        "to come",
+        "partial",
+        "excursion laws, exponents, certificates at any level, in time or steps; simulation; tests of runs; orbits",
     ),
     Paper(
         15,
