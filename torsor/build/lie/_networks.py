@@ -58,7 +58,7 @@ class AffineNetSmall(nn.Module):
         max_stretch: float = 1.5,
         kernel: KernelLike = "basis",
         group_window: float | None = 0.1,
-        angle_window: float | None = 0.2,
+        angle_window: float | None = 0.1,
         atom: bool = True,
         hidden: int = 64,
         **options: Any,

@@ -12,7 +12,8 @@ from torsor.study._comparison import Arm, Plan
 from torsor.study._protocol import Record
 from torsor.study.builtin._warped_digits import CONVOLVED, TWIN, WarpedDigitsStudy, desk_plan, gain, group_arm
 
-ALONE, SPREAD, FEW, FIXED, RANDOM = "elements alone", "mixed from the start", "4 elements in the test", "fixed", "iid"
+ALONE, BLURRED, SPREAD = "elements alone", "window of 0.2 rad", "window of 0.2 rad, mixed from the start"
+FEW, FIXED, RANDOM = "4 elements in the test", "8 fixed elements", "independent elements"
 TWIN_LONG, LONG = f"{TWIN}, twice the epochs", "twice the epochs"
 TWIN_SLOW, SLOW = f"{TWIN}, lr 0.003", "lr 0.003"
 
@@ -42,7 +43,7 @@ class AffineDigitsAblation(WarpedDigitsStudy):
             gain("So it does with twice the epochs for both.", LONG, TWIN_LONG, 2.0, *known),
             gain("Against a twin with as much computing time it still gains.", CONVOLVED, TWIN_LONG, 0.0, *known),
             gain("Few elements in the test cost accuracy: sampling was a cause.", CONVOLVED, FEW, 0.5, *known),
-            gain("So do windows that average over neighbours from the start.", CONVOLVED, SPREAD, 0.5, *known),
+            gain("So do wide windows that average over neighbours from the start.", CONVOLVED, SPREAD, 0.5, *known),
             gain("So does a slow learning rate, from which both suffer.", CONVOLVED, SLOW, 0.5, *known),
             gain("Mixing elements gains over leaving each alone: over orbits.", CONVOLVED, ALONE, 0.0, *known),
         ]
@@ -65,8 +66,10 @@ def _arms(**options: Any) -> list[Arm]:
         group_arm("2 elements in training", n=2, **options),
         group_arm("8 elements in training", n=8, **options),
         group_arm(ALONE, angle_window=0.01, **options),
+        group_arm(BLURRED, angle_window=0.2, **options),
         group_arm("window of 0.4 rad", angle_window=0.4, **options),
-        group_arm(SPREAD, atom=False, **options),
+        group_arm(SPREAD, angle_window=0.2, atom=False, **options),
+        group_arm("window of 0.2 rad, elements in ±0.8", angle=0.8, n=6, n_eval=12, angle_window=0.2, **options),
         group_arm("SL(2), stretches to 1.24", ball=0.3, method="rqmc", n_eval=16, max_stretch=1.25, **options),
         group_arm("GL+(2), stretches of 0.1", width=0.1, method="rqmc", n_eval=16, max_stretch=1.75, **options),
     ]
