@@ -180,6 +180,59 @@ def test_lq_coordinates_of_haar_measure(n):
     )
 
 
+@pytest.mark.parametrize("kind", ["polar", "lq", "qr"])
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_haar_density_in_factors_is_the_jacobian(n, kind):
+    """|det g|^-n dg = 2^(n(n-1)/4) Vol(SO(n)) Haar: the Jacobian of recompose, by automatic differentiation."""
+    G, B = GLPlus(n), symmetric_basis(n, f64, None)
+    parts = G.decompose(G.sample(dtype=f64), kind)
+    skew = SO(n).basis(f64) / (1 if n <= 3 else math.sqrt(0.5))
+    turn = lambda s: torch.linalg.matrix_exp(torch.einsum("k,kij->ij", s, skew))
+    lower = torch.tril_indices(n, n, -1).unbind()
+
+    def triangle(x):  # logarithms of the diagonal, then entries below it
+        below = torch.zeros(n, n, dtype=f64).index_put(lower, x[n:])
+        return x[:n].exp().diag() + (below if kind == "lq" else below.mT)
+
+    def group(x, s):
+        if kind == "polar":
+            return G.recompose(type(parts)(torch.einsum("k,kij->ij", x, B), parts.R @ turn(s)))
+        if kind == "lq":
+            return G.recompose(type(parts)(triangle(x), parts.Q @ turn(s)))
+        return G.recompose(type(parts)(parts.Q @ turn(s), triangle(x)))
+
+    if kind == "polar":
+        x = torch.einsum("kij,ij->k", B, parts.Y)
+    else:
+        T = parts.L if kind == "lq" else parts.T.mT
+        x = torch.cat([T.diagonal().log(), T[lower]])
+    J = torch.autograd.functional.jacobian(group, (x, torch.zeros(len(skew), dtype=f64)))
+    J = torch.cat([j.flatten(0, 1) for j in J], -1)
+    det = torch.linalg.slogdet(G.recompose(parts))[1]
+    expected = torch.linalg.slogdet(J)[1] - n * det - n * (n - 1) / 4 * math.log(2)
+    assert float(G.haar_logdensity(parts)) == pytest.approx(float(expected), abs=1e-8)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_haar_density_in_singular_values(n):
+    """Against the integral of Mehta, and prod sinh(y_i - y_j) by hand."""
+    parts = GLPlus(n).decompose(GLPlus(n).sample(5, dtype=f64), "kak")
+    i, j = torch.triu_indices(n, n, 1)
+    constant = GLPlus(n).haar_logdensity(parts) - torch.sinh(parts.y[:, i] - parts.y[:, j]).log().sum(-1)
+    mehta = n / 2 * math.log(2 * math.pi) + sum(math.lgamma(1 + k / 2) - math.lgamma(1.5) for k in range(1, n + 1))
+    expected = n * (n + 1) / 4 * math.log(2 * math.pi) - mehta + math.lgamma(n + 1)
+    torch.testing.assert_close(constant, torch.full_like(constant, expected), atol=1e-8, rtol=0)
+
+
+def test_haar_density_of_scales_and_what_has_none():
+    parts = GLPlus(3).decompose(GLPlus(3).sample(4, dtype=f64), "levi")
+    torch.testing.assert_close(GLPlus(3).haar_logdensity(parts), torch.full((4,), math.log(3) / 2, dtype=f64))
+    with pytest.raises(ValueError, match="only GL"):
+        O(2).haar_logdensity(O(2).decompose(torch.eye(2)))
+    with pytest.raises(TypeError, match="parts must come from decompose"):
+        GL(2).haar_logdensity(torch.eye(2))
+
+
 @pytest.mark.parametrize("space", [2, 3])
 def test_boost_coordinates_of_haar_measure(space):
     """(sinh e / e)^(q - 1) d^q b dR, in left-invariant coordinates."""

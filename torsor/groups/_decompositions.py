@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torsor.groups.linalg import expm_sym, polar_log
+from torsor.groups.linalg import eigh, expm_sym, log_sinhc, polar_log
 from torsor.groups.linalg._finite import make_finite, nan_unless
 
 
@@ -109,3 +110,26 @@ def recompose(group: Any, parts: Any) -> Tensor:
         case Levi(translation, log_scale, core):
             return group.from_parts(log_scale.exp()[..., None, None] * core, translation)
     raise TypeError(f"parts must come from decompose; got {type(parts).__name__}")
+
+
+def haar_logdensity(n: int, parts: Any) -> Tensor:
+    """The log density of Haar measure of GL(n), GL+(n) or SL(n) in the coordinates of the factors."""
+    match parts:
+        case Polar(Y, _):
+            return _log_pairs(log_sinhc, eigh(Y)[0])
+        case LQ(triangle, _) | QR(_, triangle):
+            power = torch.arange(n, dtype=triangle.dtype, device=triangle.device)
+            diagonal = triangle.diagonal(dim1=-2, dim2=-1).log()
+            return -(power * diagonal).sum(-1) - n * (n - 1) / 4 * math.log(2)
+        case KAK(_, y, _):
+            gamma = n * (n - 1) / 4 * math.log(math.pi) + sum(math.lgamma((n - i) / 2) for i in range(n))
+            constant = n * (n - 1) / 4 * math.log(2) + n**2 / 2 * math.log(math.pi) - gamma
+            return _log_pairs(lambda x: log_sinhc(x) + x.abs().log(), y) + constant
+        case Levi(_, log_scale, _):
+            return torch.full_like(log_scale, math.log(n) / 2)
+    raise TypeError(f"parts must come from decompose; got {type(parts).__name__}")
+
+
+def _log_pairs(function: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    i, j = torch.triu_indices(y.shape[-1], y.shape[-1], 1, device=y.device)
+    return function(y[..., i] - y[..., j]).sum(-1)

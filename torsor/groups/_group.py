@@ -271,6 +271,28 @@ class Group:
         """The element with these factors: undoes `decompose`."""
         raise ValueError(f"{self} has no decompositions")
 
+    def haar_logdensity(self, parts: Any) -> Float[Tensor, "*batch"]:
+        """The log density of Haar measure in the coordinates of the factors that `decompose` gives; of GL, GL+ and SL.
+
+        The exact Jacobian of each decomposition, in the normalisation of `torsor.groups.measure`. Orthogonal factors
+        count by their Haar probability. The other coordinates are: "polar", orthonormal ones of Y; "lq" and "qr", the
+        logarithms of the diagonal and the entries off it; "kak", y in descending order; "levi", the logarithm of the
+        scale and Haar measure of SL. In det 1, those of Y, of the diagonal and of y are orthonormal and without trace.
+
+        Raises:
+            TypeError: parts do not come from `decompose`.
+            ValueError: another group.
+
+        Source: Mironenco, Forré 2024 (arXiv 2310.11366), section 3.
+
+        >>> import torch
+        >>> from torsor.groups import GLPlus
+        >>> parts = GLPlus(2).decompose(torch.diag(torch.tensor([2.0, 0.5])), "polar")
+        >>> GLPlus(2).haar_logdensity(parts)  # log(sinh(y) / y) at y = log 4
+        tensor(0.3022)
+        """
+        raise ValueError(f"{self} has no Haar density in factors: only GL(n), GLPlus(n) and SL(n) do")
+
     # -------------------------------------------------------------------------------------------------- finite groups
     def elements(self, dtype: torch.dtype | None = None, device: Any = None) -> Element:
         """All elements of a finite group, (order, ...); the identity comes first."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torsor.groups._bases import traceless_basis
 from torsor.groups._check import check_coordinates, check_dimension, check_matrices, real_dtype
+from torsor.groups._decompositions import haar_logdensity
 from torsor.groups._matrix import GroupOfMatrices, polar_size
 from torsor.groups._orthogonal import SO, O
 from torsor.groups._precision import full_precision
@@ -142,6 +143,10 @@ class GL(Linear):
         from torsor.groups.measure import PolarProposal, RiemannianGaussianSPD, UniformCompact
 
         return PolarProposal(RiemannianGaussianSPD(spd_width), UniformCompact(O(self.n)))
+
+    @full_precision
+    def haar_logdensity(self, parts: Any) -> Tensor:
+        return haar_logdensity(self.n, parts)
 
 
 class PositiveDeterminant(GL):
