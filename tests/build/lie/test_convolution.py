@@ -1,12 +1,24 @@
 """Lifting and group correlations: closed forms, exactness on quarter turns, the law of the estimator."""
 
+import copy
 import math
 
 import pytest
 import torch
+from torch import nn
 
 from torsor.actions import Image, pixel_grid
-from torsor.build.lie import GroupConv2d, GroupConv3d, GroupFeature, LiftingConv2d, LiftingConv3d, SamplePlan
+from torsor.build.lie import (
+    AffineNetSmall,
+    AffineResNet,
+    GroupConv2d,
+    GroupConv3d,
+    GroupFeature,
+    InvariantNet,
+    LiftingConv2d,
+    LiftingConv3d,
+    SamplePlan,
+)
 from torsor.groups import SL, SO, Affine, Cyclic, Dihedral, GLPlus, Trivial
 from torsor.groups.linalg import polar_log
 from torsor.groups.measure import GroupSample, LogNormalSPD, PolarProposal, UniformCompact, Window
@@ -308,7 +320,7 @@ def test_gradients_reach_every_parameter_and_are_finite_at_the_identity():
 def test_bad_input_is_told_at_the_door(plain):
     with pytest.raises(ValueError, match=r"elements of a plan must be matrices of R\^2, without translations"):
         LiftingConv2d(Affine(2), 1, 1)
-    with pytest.raises(ValueError, match="kernel_size must be odd"):
+    with pytest.raises(ValueError, match="kernel_size must be a number of pixels, odd"):
         LiftingConv2d(Cyclic(4), 1, 1, kernel_size=4)
     with pytest.raises(ValueError, match='kernel must be "basis", "siren" or a function'):
         LiftingConv2d(Cyclic(4), 1, 1, kernel="gauss")
@@ -337,8 +349,65 @@ def test_bad_input_is_told_at_the_door(plain):
         GroupConv2d(1, 1, atom=True, plan=Cyclic(4))
     with pytest.raises(ValueError, match="known at the elements of the input only"):
         GroupConv2d(1, 1, atom=True)(lift(torch.zeros(1, 1, 9, 9)), one(torch.eye(2)))
+    with pytest.raises(TypeError, match="x must be floating point; got torch.int64"):
+        lift(torch.zeros(1, 1, 9, 9, dtype=torch.int64))
+    with pytest.raises(TypeError, match="feature must be a GroupFeature"):
+        GroupConv2d(1, 1)(torch.zeros(1, 1, 9, 9))
+    with pytest.raises(ValueError, match="values are known at 3 elements, and the sample has 1"):
+        GroupConv2d(1, 1)(GroupFeature(torch.zeros(1, 1, 3, 9, 9), one(torch.eye(2))))
+    for options in ({"max_stretch": math.inf}, {"kernel_size": 3.0}, {"padding": True}, {"stride": True}):
+        with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+            LiftingConv2d(Cyclic(4), 1, 1, **options)
     with pytest.raises(ValueError, match='weighting must be "haar" or "none"'):
         GroupConv2d(1, 1, weighting="left")
     with pytest.raises(ValueError, match="group_window must be positive"):
         GroupConv2d(1, 1, group_window=0.0)
     assert LiftingConv2d(Cyclic(4), 1, 1)(torch.zeros(0, 1, 9, 9)).values.shape == (0, 1, 4, 9, 9)
+
+
+NETWORKS = {
+    "small": lambda: AffineNetSmall(SamplePlan(Window(SO(2), 0.5), 3, n_eval=6), 1, 3, channels=(4, 4)),
+    "siren": lambda: AffineNetSmall(Cyclic(4), 1, 3, channels=(4, 4), kernel="siren"),
+    "full": lambda: AffineNetSmall(Cyclic(4), 1, 3, channels=(4, 4), separable=False),
+    "resnet": lambda: AffineResNet(SamplePlan(Window(SO(2), 0.5), 3), 1, 3, channels=4),
+    "invariants": lambda: InvariantNet(1, 3, channels=(4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_run_under_autocast_in_half_precision_and_under_vmap(name, plain):
+    torch.manual_seed(0)
+    net = NETWORKS[name]().eval()
+    x = torch.rand(2, 1, 21, 21)
+    expected = net(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(net(x).float(), expected, atol=0.1, rtol=0.1)
+    singly = torch.func.vmap(lambda image: net(image[None])[0])(x)
+    torch.testing.assert_close(singly, expected, atol=1e-4, rtol=1e-4)
+    half = copy.deepcopy(net).bfloat16()(x.bfloat16())
+    torch.testing.assert_close(half.float(), expected, atol=0.15, rtol=0.15)
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["small", pytest.param("siren", marks=SLOW), pytest.param("resnet", marks=SLOW)])
+def test_networks_compile_as_one_graph(name, plain):
+    torch.manual_seed(0)
+    net = NETWORKS[name]().eval()
+    x = torch.rand(2, 1, 21, 21)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), net(x), atol=1e-5, rtol=1e-4)
+
+
+def test_widths_of_laws_are_learned_and_evaluation_follows(plain):
+    width = nn.Parameter(torch.tensor(0.3))
+    plan = SamplePlan(PolarProposal(LogNormalSPD(width), Window(SO(2), 0.5)), 3)
+    copy.deepcopy(plan)
+    plan(torch.Generator().manual_seed(0)).g.square().sum().backward()
+    assert width.grad.abs() > 0
+    with torch.no_grad():
+        width.fill_(1e-6)
+    plan.refresh()
+    stretch = torch.linalg.matrix_norm(plan.eval()().g, 2)
+    torch.testing.assert_close(stretch, torch.ones(3), atol=1e-4, rtol=0)

@@ -70,7 +70,8 @@ class PolarFrame:
             raise ValueError('pose is for one element per image; factor="full" has several: use FrameAveraging')
         points, mass = _as_masses(images, images.ndim - 2, self.y_up)
         linear, centre, _ = self._parts(points, mass, True)
-        return Affine(images.ndim - 2).from_parts(linear[:, 0], centre).to(images.dtype)
+        dtype = torch.promote_types(images.dtype, torch.float32)  # never in half precision
+        return Affine(images.ndim - 2).from_parts(linear[:, 0], centre).to(dtype)
 
     def __call__(self, symmetry: Symmetry, inputs: Inputs) -> FrameSet:
         group = symmetry.group
@@ -122,6 +123,8 @@ def _as_masses(images: Tensor, n: int, y_up: bool) -> tuple[Float[Tensor, "b p n
     """Pixels as points with masses: the channels added up, negative values taken for none."""
     if images.ndim < n + 1:
         raise ValueError(f"images must be (batch, channels, *pixels) in {n} dimensions; got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating point; got {images.dtype}")
     pixels = pixel_grid(tuple(images.shape[-n:]), images.new_zeros((), dtype=torch.float64), y_up).flatten(0, -2)
     mass = images.double().flatten(1, -n - 1).sum(1) if images.ndim > n + 1 else images.double()
     return pixels.expand(len(images), *pixels.shape), mass.clamp(min=0).flatten(1)

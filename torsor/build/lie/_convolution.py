@@ -20,6 +20,7 @@ from torsor.build.lie._kernels import (
     is_builtin,
     siren_coordinates,
 )
+from torsor.build.lie._numerics import channels_last, check_real, check_widths, exactly
 from torsor.build.lie._sampling import GroupFeature, SamplePlan, as_plan
 from torsor.groups import Group
 from torsor.groups.measure import GroupSample, Proposal
@@ -46,16 +47,16 @@ class _Convolution(nn.Module):
         clip: Literal["raise", "warn", "ignore"],
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stride", stride)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value!r}")
+        check_widths(in_channels=in_channels, out_channels=out_channels, stride=stride)
         for name, width in (("support_radius", support_radius), ("max_stretch", max_stretch)):
-            if not width > 0:
-                raise ValueError(f"{name} must be positive; got {width}")
+            if not 0 < width < math.inf:
+                raise ValueError(f"{name} must be positive and finite; got {width}")
         size = 2 * math.ceil(support_radius * max_stretch) + 1 if kernel_size is None else kernel_size
-        if size < 1 or (padding == "same" and size % 2 == 0):
-            raise ValueError(f'kernel_size must be odd where padding="same"; got {size}')
-        if not (padding in ("same", "valid") or (isinstance(padding, int) and padding >= 0)):
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1 or (padding == "same" and size % 2 == 0):
+            raise ValueError(f'kernel_size must be a number of pixels, odd where padding="same"; got {size!r}')
+        if padding not in ("same", "valid") and (
+            isinstance(padding, bool) or not isinstance(padding, int) or padding < 0
+        ):
             raise ValueError(f'padding must be "same", "valid" or a number of pixels; got {padding!r}')
         if clip not in ("raise", "warn", "ignore"):
             raise ValueError(f'clip must be "raise", "warn" or "ignore"; got {clip!r}')
@@ -73,7 +74,7 @@ class _Convolution(nn.Module):
         return self.pixels.to(sample.g_inv) @ sample.g_inv.mT
 
     def _check_reach(self, sample: GroupSample) -> None:
-        if not self.builtin or self.clip == "ignore":
+        if not self.builtin or self.clip == "ignore" or torch.compiler.is_compiling():  # a graph has no warnings
             return
         stretch = float(torch.linalg.matrix_norm(sample.g.detach(), 2).max())
         reach = self.support_radius * stretch
@@ -89,7 +90,7 @@ class _Convolution(nn.Module):
 
     def _correlate(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
         if groups > 1 and self.n == 2:  # on a CPU the backward pass of depthwise kernels is three times as fast so
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = channels_last(x)
         return _CONVOLUTIONS[self.n](x, weight.to(x.dtype), stride=self.stride, padding=self.padding, groups=groups)
 
     def _finish(self, values: Float[Tensor, "b c n *spatial"]) -> Tensor:
@@ -175,11 +176,14 @@ class LiftingConv(_Convolution):
         if x.ndim != self.n + 2 or x.shape[1] != self.in_channels:
             axes = "height, width" if self.n == 2 else "depth, height, width"
             raise ValueError(f"x must be (batch, {self.in_channels}, {axes}); got {tuple(x.shape)}")
+        check_real(x, "x")
         self._check_space(x.shape[2:], "an image")
-        sample = self.plan(generator, x) if sample is None else sample
+        with exactly(x):
+            sample = self.plan(generator, x) if sample is None else sample
+            kernel = self.kernel(self._points(sample))
+            kernel = _as_weight(kernel, self.out_channels, self.in_channels)  # n_out p out in
+            weight = kernel / torch.linalg.det(sample.g).abs().reshape(-1, 1, 1, 1)
         elements = len(sample.g)
-        kernel = _as_weight(self.kernel(self._points(sample)), self.out_channels, self.in_channels)  # n_out p out in
-        weight = kernel / torch.linalg.det(sample.g).abs().reshape(-1, 1, 1, 1)
         weight = weight.permute(2, 0, 3, 1).reshape(-1, self.in_channels, *[self.kernel_size] * self.n)
         out = self._correlate(x, weight)
         return GroupFeature(self._finish(out.unflatten(1, (self.out_channels, elements))), sample)
@@ -259,8 +263,7 @@ class GroupConv(_Convolution):
         )
         if weighting not in ("haar", "none"):
             raise ValueError(f'weighting must be "haar" or "none"; got {weighting!r}')
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"rank must be at least 1; got {rank!r}")
+        check_widths(rank=rank)
         if chart not in ("polar", "log") or (chart == "log" and not (separable and kernel == "basis")):
             raise ValueError(f'chart must be "polar", or "log" for separable basis kernels; got {chart!r}')
         self.plan = None if plan is None else as_plan(plan)
@@ -289,28 +292,44 @@ class GroupConv(_Convolution):
         self, feature: GroupFeature, sample: GroupSample | None = None, generator: torch.Generator | None = None
     ) -> GroupFeature:
         """The feature at the elements of the plan, at those that are given, or at those of the input."""
+        if not isinstance(feature, GroupFeature):
+            raise TypeError(f"feature must be a GroupFeature, as LiftingConv gives one; got {type(feature).__name__}")
         values = feature.values
         if values.ndim != self.n + 3 or values.shape[1] != self.in_channels:
             raise ValueError(
                 f"values must be (batch, {self.in_channels}, elements, *pixels), {self.n + 3} axes; got"
                 f" {tuple(values.shape)}"
             )
+        known = feature.sample
+        if values.shape[2] != len(known.g):
+            raise ValueError(f"values are known at {values.shape[2]} elements, and the sample has {len(known.g)}")
+        check_real(values, "values")
         self._check_space(values.shape[3:], "a feature")
-        if sample is None:
-            sample = feature.sample if self.plan is None else self.plan(generator, values)
-        if self.atom is not None and sample is not feature.sample:
-            raise ValueError("a kernel with a point mass is known at the elements of the input only: give no sample")
-        if self.relative is not None:
-            mixing = self._relative_mixing(sample, feature.sample, self.relative(generator, values))
-            return GroupFeature(self._finish(self._separable(values, sample, mixing)), sample)
-        relative = sample.g_inv.unsqueeze(1) @ feature.sample.g  # A_i^-1 B_j
-        shares = shares_of(relative, feature.sample, self.window, self.weighting, self.self_normalised)
-        shares = shares / torch.linalg.det(feature.sample.g).abs()
+        with exactly(values):
+            if sample is None:
+                sample = known if self.plan is None else self.plan(generator, values)
+            if self.atom is not None and sample is not known:
+                raise ValueError(
+                    "a kernel with a point mass is known at the elements of the input only: give no sample"
+                )
+            weights = self._weights(sample, known, generator, values)
         if self.separable:
-            out = self._separable(values, sample, self.mixing(relative) * shares[..., None, None, None])
-        else:
-            out = self._joint(values, sample, relative, shares)
-        return GroupFeature(self._finish(out), sample)
+            return GroupFeature(self._finish(self._separable(values, *weights)), sample)
+        return GroupFeature(self._finish(self._joint(values, *weights)), sample)
+
+    def _weights(
+        self, sample: GroupSample, known: GroupSample, generator: torch.Generator | None, values: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The kernel at the elements of the output and of the input: mixing and depthwise weights, or one full one."""
+        if self.relative is not None:
+            mixing = self._relative_mixing(sample, known, self.relative(generator, values))
+            return self._separable_weights(sample, mixing)
+        relative = sample.g_inv.unsqueeze(1) @ known.g  # A_i^-1 B_j
+        shares = shares_of(relative, known, self.window, self.weighting, self.self_normalised)
+        shares = shares / torch.linalg.det(known.g).abs()
+        if self.separable:
+            return self._separable_weights(sample, self.mixing(relative) * shares[..., None, None, None])
+        return self._joint_weights(sample, relative, shares)
 
     def _relative_mixing(self, sample: GroupSample, known: GroupSample, near: GroupSample) -> Tensor:
         """`sum_k w_k |det A_i h_k|^-1 K(h_k) S(A_i h_k, B_j)`, where `S` interpolates."""
@@ -322,33 +341,37 @@ class GroupConv(_Convolution):
         shares = shares_of(near.g.unsqueeze(0), near, self.window, self.weighting, self.self_normalised)[0]
         return torch.einsum("kroc,k,ikj->ijroc", self.mixing(near.g), shares, weights)
 
-    def _separable(
-        self, values: Tensor, sample: GroupSample, mixing: Float[Tensor, "n_out n_in rank out into"]
-    ) -> Tensor:
-        elements = len(sample.g)
+    def _separable_weights(
+        self, sample: GroupSample, mixing: Float[Tensor, "n_out n_in rank out into"]
+    ) -> tuple[Tensor, Tensor]:
         if self.atom is not None:
             mixing = mixing + _here(sample) * self.atom.to(mixing)
-        mixed = torch.einsum("ijroc,bcj...->broi...", mixing.to(values.dtype), values)
         space = self.kernel(self._points(sample)).unflatten(-1, (self.rank, self.out_channels))
-        weight = space.permute(2, 3, 0, 1).reshape(-1, 1, *[self.kernel_size] * self.n)  # (rank out n_out) 1 *window
-        out = self._correlate(mixed.flatten(1, 3), weight, groups=len(weight))
-        return out.unflatten(1, (self.rank, self.out_channels, elements)).sum(1)
+        return mixing, space.permute(2, 3, 0, 1).reshape(
+            -1, 1, *[self.kernel_size] * self.n
+        )  # (rank out n_out) 1 *window
 
-    def _joint(self, values: Tensor, sample: GroupSample, relative: Tensor, shares: Tensor) -> Tensor:
+    def _separable(self, values: Tensor, mixing: Tensor, weight: Tensor) -> Tensor:
+        mixed = torch.einsum("ijroc,bcj...->broi...", mixing.to(values.dtype), values)
+        out = self._correlate(mixed.flatten(1, 3), weight, groups=len(weight))
+        return out.unflatten(1, (self.rank, self.out_channels, len(mixing))).sum(1)
+
+    def _joint_weights(self, sample: GroupSample, relative: Tensor, shares: Tensor) -> tuple[Tensor]:
         out_elements, in_elements = relative.shape[:2]
-        u = self._points(sample).unsqueeze(1)
-        pixels = u.shape[2]
-        u = u.expand(out_elements, in_elements, pixels, self.n)
-        h = relative.unsqueeze(2).expand(out_elements, in_elements, pixels, self.n, self.n)
+        points = self._points(sample)
+        u = points.unsqueeze(1).expand(out_elements, in_elements, *points.shape[1:])
+        h = relative.unsqueeze(2).expand(*u.shape, self.n)
         kernel = _as_weight(self.kernel(u, h).flatten(0, 1), self.out_channels, self.in_channels)
         kernel = kernel.unflatten(0, (out_elements, in_elements)) * shares[..., None, None, None]
         if self.atom is not None:
-            alone = _as_weight(self.atom(self._points(sample)), self.out_channels, self.in_channels)
+            alone = _as_weight(self.atom(points), self.out_channels, self.in_channels)
             kernel = kernel + _here(sample) * alone.unsqueeze(1)
-        weight = kernel.permute(3, 0, 4, 1, 2).reshape(  # out n_out in n_in p
-            self.out_channels * out_elements, self.in_channels * in_elements, *[self.kernel_size] * self.n
-        )
-        return self._correlate(values.flatten(1, 2), weight).unflatten(1, (self.out_channels, out_elements))
+        return (kernel.permute(3, 0, 4, 1, 2),)  # out n_out in n_in p
+
+    def _joint(self, values: Tensor, kernel: Tensor) -> Tensor:
+        out, elements, into, known, _ = kernel.shape
+        weight = kernel.reshape(out * elements, into * known, *[self.kernel_size] * self.n)
+        return self._correlate(values.flatten(1, 2), weight).unflatten(1, (out, elements))
 
 
 def _here(sample: GroupSample) -> Float[Tensor, "n n 1 1 1"]:

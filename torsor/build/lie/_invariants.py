@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from torsor.build.lie._numerics import check_real, check_widths, exactly
 from torsor.build.lie._pooling import BlurPool
 
 
@@ -78,8 +79,8 @@ class InvariantLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, sigma: float = 1.0, hidden: int = 32) -> None:
         super().__init__()
-        if min(in_channels, out_channels, hidden) < 1:
-            raise ValueError(f"channels must be at least 1; got {in_channels}, {out_channels}, {hidden}")
+        check_widths(in_channels=in_channels, out_channels=out_channels, hidden=hidden)
+        self.in_channels = in_channels
         self.jet = GaussianJet(sigma)
         self.pairs = nn.Conv2d(in_channels, 2 * in_channels, 1, bias=False) if in_channels > 1 else None
         features = in_channels * (3 + (self.pairs is not None))
@@ -87,20 +88,28 @@ class InvariantLayer(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out h w"]:
         """The new channels."""
+        check_real(images, "images")
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(f"images must be (batch, {self.in_channels}, height, width); got {tuple(images.shape)}")
         return self.mix(self.invariants(images))
 
     def invariants(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """The invariants, each divided by its largest value in the image."""
-        jet = self.jet(images)
-        f, fx, fy, fxx, fxy, fyy = jet.unbind(2)
-        found = [f, fxx * fyy - fxy.square(), fx.square() * fyy - 2 * fx * fy * fxy + fy.square() * fxx]
-        if self.pairs is not None:
-            gx, hx = self.pairs(fx).chunk(2, 1)
-            gy, hy = self.pairs(fy).chunk(2, 1)
-            found.append(gx * hy - gy * hx)
-        x = torch.cat(found, 1)
-        largest = x.abs().amax((2, 3), keepdim=True)
-        return x / torch.where(largest > torch.finfo(x.dtype).eps, largest, 1)
+        """The invariants, each divided by its largest value in the image; never computed in half precision."""
+        with exactly(images):
+            jet = self.jet(images.to(torch.promote_types(images.dtype, torch.float32)))
+            f, fx, fy, fxx, fxy, fyy = jet.unbind(2)
+            found = [f, fxx * fyy - fxy.square(), fx.square() * fyy - 2 * fx * fy * fxy + fy.square() * fxx]
+            if self.pairs is not None:
+                (gx, hx), (gy, hy) = (self._paired(x) for x in (fx, fy))
+                found.append(gx * hy - gy * hx)
+            x = torch.cat(found, 1)
+            largest = x.abs().amax((2, 3), keepdim=True)
+            x = x / torch.where(largest > torch.finfo(x.dtype).eps, largest, 1)
+        return x.to(images.dtype)
+
+    def _paired(self, x: Tensor) -> tuple[Tensor, ...]:
+        weight: Any = self.pairs.weight  # type: ignore[union-attr]
+        return nn.functional.conv2d(x, weight.to(x.dtype)).chunk(2, 1)
 
 
 class InvariantNet(nn.Module):
@@ -131,6 +140,7 @@ class InvariantNet(nn.Module):
         super().__init__()
         if not channels:
             raise ValueError("channels must hold at least one width; got none")
+        check_widths(out_features=out_features)
         widths = (in_channels, *channels)
         self.layers = nn.ModuleList(
             InvariantLayer(a, b, sigma=sigma, hidden=hidden) for a, b in zip(widths, channels, strict=False)

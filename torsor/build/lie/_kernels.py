@@ -183,8 +183,13 @@ class Siren(nn.Module):
     def forward(self, x: Float[Tensor, "*shape features"]) -> Float[Tensor, "*shape channels"]:
         """The values at points."""
         for layer in self.layers:
-            x = torch.sin(self.omega * layer(x))
-        return self.last(x)
+            x = torch.sin(self.omega * _linear(layer, x))
+        return _linear(self.last, x)
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    """A layer in the precision of its input: coordinates are never in half precision."""
+    return nn.functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
 
 def siren_coordinates(u: Tensor, radius: float, h: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torsor.build.lie._convolution import GroupConv2d, LiftingConv2d
 from torsor.build.lie._kernels import KernelLike
+from torsor.build.lie._numerics import check_widths
 from torsor.build.lie._pooling import BlurPool, GroupNorm, GroupPool
 from torsor.build.lie._sampling import GroupFeature, SamplePlan, as_plan
 from torsor.groups import Group
@@ -148,6 +149,7 @@ class AffineResNet(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        check_widths(out_features=out_features, head=head)
         plan = as_plan(plan)
         if last is None:
             source = plan.group if plan.proposal is None else plan.proposal

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from torsor.actions import Image
 from torsor.build.frames import PolarFrame
+from torsor.build.lie._numerics import check_real
 from torsor.build.lie._pooling import Pool
 from torsor.build.lie._sampling import SamplePlan, as_plan
 from torsor.groups import Affine, Group, Projective2D
@@ -70,6 +71,7 @@ class OrbitPool(nn.Module):
         group = self.plan.group
         if images.ndim != group.n + 2:
             raise ValueError(f"images must be (batch, channels, *pixels) in {group.n} dimensions; got {images.shape}")
+        check_real(images, "images")
         sample = self.plan(generator, images) if sample is None else sample
         n, b = len(sample.g), len(images)
         net: Any = self.backbone
@@ -89,7 +91,7 @@ class OrbitPool(nn.Module):
         g = elements.unsqueeze(1).expand(n, b, *elements.shape[1:])
         if self.frame is not None:
             affine = Affine(group.n)
-            upright = affine.inverse(self.frame.pose(images))
+            upright = affine.inverse(self.frame.pose(images).to(g))
             if isinstance(group, Projective2D):
                 g = g @ (upright / torch.linalg.det(upright)[..., None, None] ** (1 / 3))  # det 1, as homographies have
             else:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from torsor.build.lie._convolution import _check_group, _GroupMixing, shares_of
 from torsor.build.lie._kernels import GroupWindow, Linear, SpatialBasis
+from torsor.build.lie._numerics import check_real, check_widths
 from torsor.build.lie._sampling import GroupFeature, SamplePlan, as_plan
 from torsor.groups import Group
 from torsor.groups.measure import GroupSample, Proposal
@@ -47,8 +48,8 @@ class PointLifting(nn.Module):
         resolution: int = 3,
     ) -> None:
         super().__init__()
-        _check_widths(in_channels=in_channels, out_channels=out_channels)
-        self.plan = as_plan(plan)
+        check_widths(in_channels=in_channels, out_channels=out_channels)
+        self.plan, self.in_channels = as_plan(plan), in_channels
         self.n = self.plan.group.n
         _check_group(self.plan.group, self.n)
         self.space = _PointKernel(self.n, in_channels, out_channels, radius, resolution)
@@ -63,6 +64,8 @@ class PointLifting(nn.Module):
     ) -> GroupFeature:
         """The feature of a batch of clouds."""
         _check_cloud(points, features.shape[:2], self.n, mask)
+        if features.ndim != 3 or features.shape[2] != self.in_channels:
+            raise ValueError(f"features must be (batch, points, {self.in_channels}); got {tuple(features.shape)}")
         sample = self.plan(generator, points) if sample is None else sample
         lifted = features.unsqueeze(1).expand(-1, len(sample.g), -1, -1)
         return GroupFeature(self.space(points, lifted, mask, sample), sample)
@@ -96,7 +99,7 @@ class PointGroupConv(nn.Module):
         self_normalised: bool = True,
     ) -> None:
         super().__init__()
-        _check_widths(in_channels=in_channels, out_channels=out_channels)
+        check_widths(in_channels=in_channels, out_channels=out_channels)
         if weighting not in ("haar", "none"):
             raise ValueError(f'weighting must be "haar" or "none"; got {weighting!r}')
         self.n, self.in_channels = n, in_channels
@@ -133,8 +136,9 @@ class _PointKernel(nn.Module):
 
     def __init__(self, n: int, in_channels: int, out_channels: int, radius: float, resolution: int) -> None:
         super().__init__()
-        if not radius > 0:
-            raise ValueError(f"radius must be positive; got {radius}")
+        if not 0 < radius < math.inf:
+            raise ValueError(f"radius must be positive and finite; got {radius}")
+        check_widths(resolution=resolution)
         self.basis = SpatialBasis(n, radius, resolution)
         self.linear = Linear(self.basis.size * in_channels, out_channels, math.sqrt(2 / in_channels))
 
@@ -153,14 +157,9 @@ class _PointKernel(nn.Module):
         return out if mask is None else out * mask[:, None, None, :].to(out.dtype)
 
 
-def _check_widths(**widths: int) -> None:
-    for name, value in widths.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value!r}")
-
-
 def _check_cloud(points: Tensor, rows: torch.Size, n: int, mask: Tensor | None) -> None:
     if points.ndim != 3 or points.shape[2] != n or points.shape[:2] != rows:
         raise ValueError(f"points must be ({rows[0]}, {rows[1]}, {n}); got {tuple(points.shape)}")
-    if mask is not None and mask.shape != points.shape[:2]:
-        raise ValueError(f"mask must be {tuple(points.shape[:2])}; got {tuple(mask.shape)}")
+    check_real(points, "points")
+    if mask is not None and (mask.shape != points.shape[:2] or mask.dtype != torch.bool):
+        raise ValueError(f"mask must be boolean, {tuple(points.shape[:2])}; got {mask.dtype}, {tuple(mask.shape)}")

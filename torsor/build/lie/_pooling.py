@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from torsor.build.lie._numerics import channels_last
 from torsor.build.lie._sampling import GroupFeature
 
 Pool = Literal["max", "mean", "logsumexp"]
@@ -107,10 +108,12 @@ class BlurPool(nn.Module):
 
     def __init__(self, stride: int = 2, *, n: int = 2, width: int = 5) -> None:
         super().__init__()
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1; got {stride}")
-        if width < 1 or width % 2 == 0:
-            raise ValueError(f"width must be odd; got {width}")
+        if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+            raise ValueError(f"stride must be a whole number of at least 1; got {stride!r}")
+        if not isinstance(width, int) or width < 1 or width % 2 == 0:
+            raise ValueError(f"width must be odd; got {width!r}")
+        if n not in _CONVOLUTIONS:
+            raise ValueError(f"n must be 1, 2 or 3; got {n!r}")
         self.stride, self.n, self.width = stride, n, width
         row = torch.ones(1)
         for _ in range(width - 1):
@@ -130,7 +133,7 @@ class BlurPool(nn.Module):
             kernel = kernel.unsqueeze(-1) * self.row
         channels, convolution = x.shape[1], _CONVOLUTIONS[self.n]
         if self.n == 2:  # on a CPU depthwise kernels are many times as fast with channels last
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = channels_last(x)
         kernel = kernel.to(x).expand(channels, 1, *kernel.shape)
         return convolution(x, kernel, stride=self.stride, padding=self.width // 2, groups=channels)
 

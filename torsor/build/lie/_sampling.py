@@ -36,7 +36,8 @@ class SamplePlan(nn.Module):
         n_eval: how many elements there are in evaluation, where they stay the same; by default n. Few are enough to
             learn from if they are drawn anew; what a network answers is the better the more there are.
 
-    The elements that stay the same are part of the state dictionary.
+    The elements that stay the same are part of the state dictionary. Widths of a law may be tensors that are learned,
+    as parameters of the module that holds the plan; `refresh` then draws the elements of evaluation from it as it is.
 
     Raises:
         ValueError: n < 1, an unknown word.
@@ -80,8 +81,8 @@ class SamplePlan(nn.Module):
         self.n: int = self.group.order if self.finite else n  # type: ignore[assignment]
         self.n_eval: int = self.n if self.finite else n_eval
         first = self._draw(self.n_eval, None, torch.float64, "cpu")
-        self.register_buffer("g", first.g)
-        self.register_buffer("log_weight", first.log_weight)
+        self.register_buffer("g", first.g.detach())
+        self.register_buffer("log_weight", first.log_weight.detach())
 
     def _apply(self, fn: Any, recurse: bool = True) -> "SamplePlan":
         kept = self.g, self.log_weight
@@ -101,6 +102,12 @@ class SamplePlan(nn.Module):
             return self._draw(self.n, generator, dtype, device)
         g = self.g.to(device, dtype)
         return GroupSample(g, self.group.inverse(g), self.log_weight.to(device, dtype))
+
+    @torch.no_grad()
+    def refresh(self, generator: torch.Generator | None = None) -> None:
+        """Draw anew the elements that stay the same."""
+        found = self._draw(self.n_eval, generator, torch.float64, self.g.device)
+        self.g, self.log_weight = found.g, found.log_weight
 
     def _draw(self, n: int, generator: torch.Generator | None, dtype: torch.dtype, device: Any) -> GroupSample:
         if self.proposal is None:

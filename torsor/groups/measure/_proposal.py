@@ -15,6 +15,7 @@ from torsor.groups._errors import NonCompactError
 from torsor.groups._group import Element, Group
 from torsor.groups._haar import integers, uniform
 from torsor.groups._orthogonal import SO, O
+from torsor.groups._precision import HALF
 from torsor.groups._rotations import rotation_from_quaternion, turn
 
 
@@ -54,7 +55,7 @@ class Proposal:
 
     def log_prob(self, g: Element) -> Float[Tensor, "*batch"]:
         """The log density of the law at g, -inf outside its support."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no log_prob, and sums over its elements need weights")
 
     @property
     def support(self) -> str:
@@ -93,6 +94,9 @@ class Proposal:
             ValueError: n < 1, or a method that the law does not have.
         """
         n = check_dimension(n, "n of Proposal.sample")
+        if dtype in HALF:  # elements are never computed in half precision
+            wide = self.sample(n, generator, method, torch.float32, device)
+            return GroupSample(*(_narrowed(x, dtype) for x in wide))
         if method == "iid":
             g = self.draw(n, generator=generator, dtype=dtype, device=device)
         elif method not in ("rqmc", "lattice"):
@@ -109,6 +113,12 @@ class Proposal:
             u = torch.zeros(n, 0) if engine is None else engine.draw(n, dtype=torch.float64)
             g = self.from_cube(_cast(u.to(device), dtype))
         return GroupSample(g, self.group.inverse(g), -self.log_prob(g) - math.log(n))
+
+
+def _narrowed(x: Any, dtype: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(_narrowed(part, dtype) for part in x)
+    return x.to(dtype) if x.is_floating_point() else x
 
 
 def _cast(u: Tensor, dtype: torch.dtype | None) -> Tensor:
