@@ -434,6 +434,19 @@ def test_densities_are_normalised(inner, outer, generator):
     assert ratio.std() < 5
 
 
+@pytest.mark.parametrize("group", [SO(3), Affine(2), GLPlus(2), Lorentz(1, 3), Projective2D()], ids=str)
+def test_elements_are_drawn_precisely_whatever_the_precision_around(group):
+    draw = lambda dtype: group.sample(8, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    expected = draw(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(draw(None), expected)
+        law = group.default_proposal()
+        assert law.sample(4).g.dtype == torch.float32
+    assert torch.equal(draw(torch.bfloat16), expected.bfloat16())
+    half = law.sample(4, dtype=torch.float16)
+    assert [x.dtype for x in half] == [torch.float16] * 3
+
+
 SHIFTED = [
     (PolarProposal(LogNormalSPD(0.3), UniformCompact(SO(2))), [0.2, 0.1, -0.2, 0.1]),
     (BoostProposal(Lorentz(1, 3), 0.5), [0, 0, 0.5, 0.2, 0, 0.1]),

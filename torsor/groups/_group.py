@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from torsor.groups._errors import LogDomainError, NonCompactError, NotInGroupError
+from torsor.groups._precision import drawn_precisely
 from torsor.groups.linalg import phi
 
 Element = Any
@@ -185,6 +186,7 @@ class Group:
         raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------------------- measure
+    @drawn_precisely
     def sample(
         self,
         *shape: int,

@@ -42,6 +42,19 @@ def full_precision(function: F) -> F:
     return inner  # type: ignore[return-value]
 
 
+def drawn_precisely(function: F) -> F:
+    """Run a function with keywords `dtype` and `device` in float32 or wider, whatever autocast says of its device."""
+
+    @functools.wraps(function)
+    def inner(*args: Any, dtype: torch.dtype | None = None, device: Any = None, **kwargs: Any) -> Any:
+        wide = torch.float32 if dtype in HALF else dtype
+        with torch.autocast(torch.device("cpu" if device is None else device).type, enabled=False):
+            result = function(*args, dtype=wide, device=device, **kwargs)
+        return result if wide is dtype else _narrow(result, dtype)  # type: ignore[arg-type]
+
+    return inner  # type: ignore[return-value]
+
+
 def _widen(argument: Any) -> Any:
     return argument.float() if isinstance(argument, Tensor) and argument.dtype in HALF else argument
 

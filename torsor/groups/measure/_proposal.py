@@ -15,7 +15,7 @@ from torsor.groups._errors import NonCompactError
 from torsor.groups._group import Element, Group
 from torsor.groups._haar import integers, uniform
 from torsor.groups._orthogonal import SO, O
-from torsor.groups._precision import HALF
+from torsor.groups._precision import drawn_precisely
 from torsor.groups._rotations import rotation_from_quaternion, turn
 
 
@@ -74,11 +74,13 @@ class Proposal:
             raise NotImplementedError
         return self.from_cube(uniform([*shape, self.cube], generator, dtype, device))
 
+    @drawn_precisely
     def sample(
         self,
         n: int,
         generator: torch.Generator | None = None,
         method: str = "iid",
+        *,
         dtype: torch.dtype | None = None,
         device: Any = None,
     ) -> GroupSample:
@@ -94,9 +96,6 @@ class Proposal:
             ValueError: n < 1, or a method that the law does not have.
         """
         n = check_dimension(n, "n of Proposal.sample")
-        if dtype in HALF:  # elements are never computed in half precision
-            wide = self.sample(n, generator, method, torch.float32, device)
-            return GroupSample(*(_narrowed(x, dtype) for x in wide))
         if method == "iid":
             g = self.draw(n, generator=generator, dtype=dtype, device=device)
         elif method not in ("rqmc", "lattice"):
@@ -113,12 +112,6 @@ class Proposal:
             u = torch.zeros(n, 0) if engine is None else engine.draw(n, dtype=torch.float64)
             g = self.from_cube(_cast(u.to(device), dtype))
         return GroupSample(g, self.group.inverse(g), -self.log_prob(g) - math.log(n))
-
-
-def _narrowed(x: Any, dtype: Any) -> Any:
-    if isinstance(x, tuple):
-        return tuple(_narrowed(part, dtype) for part in x)
-    return x.to(dtype) if x.is_floating_point() else x
 
 
 def _cast(u: Tensor, dtype: torch.dtype | None) -> Tensor:
