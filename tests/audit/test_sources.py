@@ -62,9 +62,29 @@ def test_clipped_kernels_show_as_pixels():
     assert clipped.pixels > 3 * smooth.pixels
 
 
+def test_the_parts_are_told_apart_where_pixels_are_all_of_the_error():
+    """On the whole circle nothing is truncated, and many elements leave no noise: what a small window cuts is left."""
+    plan = SamplePlan(UniformCompact(SO(2)))
+    model = Lifted(plan)
+    model.lift.kernel_size, model.lift.padding = 3, 1
+    model.lift.pixels = LiftingConv2d(plan, 1, 1, kernel=model.kernel, kernel_size=3).pixels
+    generator = torch.Generator().manual_seed(0)
+    turn = SO(2).exp(torch.tensor([[0.7]]))
+    found = audit.error_sources(model, plan, blob(), turn, counts=(512,), limit=512, generator=generator)
+    assert found.estimator[0] < 0.3 * found.pixels
+    assert found.truncation < 0.3 * found.pixels
+
+
+def test_elements_that_move_along_keep_their_weights():
+    law = PolarProposal(LogNormalSPD(0.2), Window(SO(2), 0.5))
+    turn = SO(2).exp(torch.tensor([[0.5]]))
+    found = audit.error_sources(Lifted(SamplePlan(law)), SamplePlan(law), blob(), turn, counts=(4,), limit=16)
+    assert found.pixels < 0.02
+
+
 def test_elements_that_move_out_of_the_window_are_cut_off_and_the_layer_is_left_as_it_was():
     plan = SamplePlan(Window(SO(2), 0.3), 2, resample="never")
-    net = AffineNetSmall(plan, 1, 2, channels=(2, 2), max_stretch=1.0)
+    net = AffineNetSmall(plan, 1, 2, channels=(2, 2), max_stretch=1.0, clip="raise")
     stretch = torch.diag(torch.tensor([2.0, 1.0]))[None]
     with pytest.raises(ValueError, match="an element stretches by 2"):
         net(blob(), GroupSample(stretch, stretch.inverse(), torch.zeros(1)))

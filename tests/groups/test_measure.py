@@ -447,6 +447,25 @@ def test_elements_are_drawn_precisely_whatever_the_precision_around(group):
     assert [x.dtype for x in half] == [torch.float16] * 3
 
 
+def test_lattices_have_a_random_offset_of_their_own(generator):
+    law = Window(SO(2), 0.5)
+    offsets = []
+    for _ in range(200):
+        angle = SO(2).log(law.sample(5, generator, "lattice", dtype=f64).g)[:, 0].sort().values
+        torch.testing.assert_close(angle.diff(), torch.full((4,), 0.2, dtype=f64))
+        offsets.append(float(angle[0]) + 0.5)
+    assert 0.09 < sum(offsets) / 200 < 0.11
+    assert min(offsets) < 0.01 < 0.19 < max(offsets)
+
+
+def test_standard_errors_of_self_normalised_integrals_are_those_that_are_seen(generator):
+    law = Window(SO(2), 0.6)
+    f = lambda g: g[..., 0, 0].square()
+    found = [integrate(f, law.sample(400, generator, dtype=f64), self_normalised=True) for _ in range(100)]
+    values, errors = (torch.tensor([float(x) for x in column]) for column in zip(*found, strict=True))
+    assert 0.8 < float(values.std() / errors.mean()) < 1.25
+
+
 SHIFTED = [
     (PolarProposal(LogNormalSPD(0.3), UniformCompact(SO(2))), [0.2, 0.1, -0.2, 0.1]),
     (BoostProposal(Lorentz(1, 3), 0.5), [0, 0, 0.5, 0.2, 0, 0.1]),

@@ -95,7 +95,7 @@ def error_sources(
         generator: of the draws.
 
     Raises:
-        ValueError: elements and images do not match, or the group of the plan is finite.
+        ValueError: elements and images do not match, no counts, or the group of the plan is finite or affine.
 
     >>> import torch
     >>> from torsor.build.backbones import GlobalCNN
@@ -111,6 +111,10 @@ def error_sources(
     """
     if len(elements) != len(images):
         raise ValueError(f"elements must be one per image, {len(images)}; got {len(elements)}")
+    if not counts or min(counts) < 1 or limit < 1:
+        raise ValueError(f"counts and limit must be positive numbers of elements; got {tuple(counts)} and {limit}")
+    if getattr(plan.group, "is_affine", False):
+        raise ValueError(f"the elements of the plan must be linear, without translations; got {plan.group}")
     if plan.proposal is None:
         raise ValueError(f"a finite group comes whole: there is nothing to sample in {plan.group}")
     image, n = Image() if image is None else image, images.ndim - 2

@@ -20,6 +20,7 @@ from torsor.symmetry import Inputs, Symmetry
 class PolarFrame:
     """The pose in which an image, or a set of points, has its mean at the origin and the same spread in all directions.
 
+    Pixels are masses, bright ones on a background of 0: show it `1 - images` where ink is dark. Negative ones are 0.
     With mean `mu` and covariance `S`, weighted by the pixels, the image is seen through `x -> radius S^(-1/2) (x - mu)`
     with the *symmetric* root: under `x -> B x + b` it then changes by the rotation `(B S B^T)^(-1/2) B S^(1/2)` alone,
     which is 1 for translations and scalings and small for small warps. It reduces the affine group to the rotations

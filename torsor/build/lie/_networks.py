@@ -33,6 +33,8 @@ class AffineNetSmall(nn.Module):
         stride: of the lift. With 2 the image is halved there instead of before the first group correlation: half the
             time, and little lost with kernels that are smooth on the scale of two pixels.
         support_radius, max_stretch, kernel: as in `LiftingConv2d`. Digits of 20 pixels need a radius of 3 or more.
+        clip: as in `LiftingConv2d`, for all layers. Log-normal stretches have no bound: now and then one reaches
+            further than `max_stretch`.
         group_window, angle_window, atom, rank, separable, weighting, self_normalised: as in `GroupConv2d`.
         hidden: width of the head.
 
@@ -58,6 +60,7 @@ class AffineNetSmall(nn.Module):
         support_radius: float = 4.0,
         max_stretch: float = 1.5,
         kernel: KernelLike = "basis",
+        clip: Literal["raise", "warn", "ignore"] = "warn",
         group_window: float | None = 0.1,
         angle_window: float | None = 0.1,
         atom: bool = True,
@@ -69,8 +72,10 @@ class AffineNetSmall(nn.Module):
             raise ValueError(f'equivariance must be "strict" or "fast"; got {equivariance!r}')
         if not channels:
             raise ValueError("channels must hold at least one width; got none")
+        check_widths(out_features=out_features, hidden=hidden)
         self.plan = as_plan(plan)
         space: dict[str, Any] = {"support_radius": support_radius, "max_stretch": max_stretch, "kernel": kernel}
+        space["clip"] = clip
         group: dict[str, Any] = {"group_window": group_window, "angle_window": angle_window, "atom": atom}
         if stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2; got {stride!r}")
@@ -160,19 +165,24 @@ class AffineResNet(nn.Module):
         self.first = GroupConv2d(channels, channels, **space, **options)
         self.second = GroupConv2d(channels, channels, **space, **options)
         self.last = GroupConv2d(channels, channels, plan=last, padding="valid", **space, **options)
-        self.norm = GroupNorm(channels, affine=False)
+        self.norm, self.plan = GroupNorm(channels, affine=False), plan
         self.shrink, self.pool = _MaxPool(), GroupPool("max", "both")
         self.head = nn.Sequential(
             nn.Linear(channels, head), nn.LayerNorm(head), nn.GELU(), nn.Dropout(dropout), nn.Linear(head, out_features)
         )
 
-    def forward(self, images: Float[Tensor, "b c h w"], generator: torch.Generator | None = None) -> Tensor:
-        """The logits of a batch of images."""
+    def forward(
+        self,
+        images: Float[Tensor, "b c h w"],
+        sample: GroupSample | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The logits of a batch of images; with a sample, all layers know their features at its elements."""
         gelu = nn.functional.gelu
-        feature = self.norm(self.lift(images, generator=generator)).map(gelu)
+        feature = self.norm(self.lift(images, sample, generator)).map(gelu)
         inner = self.norm(self.second(self.norm(self.first(feature)).map(gelu)))
         feature = self.shrink(feature.map(lambda x: gelu(x + inner.values)))
-        feature = self.norm(self.last(feature, generator=generator)).map(gelu)
+        feature = self.norm(self.last(feature, sample, generator)).map(gelu)
         return self.head(self.pool(feature))
 
 

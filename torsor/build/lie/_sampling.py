@@ -90,6 +90,14 @@ class SamplePlan(nn.Module):
         self.g, self.log_weight = (x.to(self.g.device) for x in kept)  # moved to other devices, never rounded
         return self
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """As many elements as were saved, whatever `n_eval` says here."""
+        for name in ("g", "log_weight"):
+            if (saved := state_dict.get(prefix + name)) is not None:
+                setattr(self, name, saved.new_empty(saved.shape, dtype=torch.float64, device=self.g.device))
+                self.n_eval = len(saved)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def __call__(self, generator: torch.Generator | None = None, like: Tensor | None = None) -> GroupSample:
         return super().__call__(generator, like)
 
