@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,8 +87,11 @@ def law_of_means(plus: Tensor, minus: Tensor, runs: tuple[Tensor, Tensor], limit
     last = max(2, int(lags[0])) if len(lags) else len(plus)
     rest = torch.full((2,), limit, dtype=plus.dtype)
     law = iia_discrete(E=(torch.cat([plus[:last], rest]), torch.cat([minus[:last], rest])), on_invalid="project")
-    above, below = _with_tail(law, runs[0]), _with_tail(law.other_side, runs[1])
-    return replace(above, other=lambda: replace(below, other=lambda: above))
+    return _paired(_with_tail(law, runs[0]), _with_tail(law.other_side, runs[1]))
+
+
+def _paired(law: ExcursionLaw, other: ExcursionLaw) -> ExcursionLaw:
+    return replace(law, other=partial(_paired, other, law))
 
 
 def _with_tail(law: ExcursionLaw, lengths: Tensor) -> ExcursionLaw:
