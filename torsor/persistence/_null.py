@@ -120,9 +120,7 @@ def _with_tail(law: ExcursionLaw, lengths: Tensor) -> ExcursionLaw:
 def _all_stay(steps: Tensor, ends: float, stays: float) -> Tensor:
     """`E (1 - h)^k` where the hazard `h` has a beta distribution with these counts."""
     seen, left = (torch.tensor(x, dtype=steps.dtype) for x in (ends + stays, stays))
-    return torch.exp(
-        torch.lgamma(left + steps) - torch.lgamma(left) + torch.lgamma(seen) - torch.lgamma(seen + steps)
-    )
+    return torch.exp(torch.lgamma(left + steps) - torch.lgamma(left) + torch.lgamma(seen) - torch.lgamma(seen + steps))
 
 
 def _decreasing(E: Tensor) -> Tensor:
