@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -138,8 +138,8 @@ def _smallest_root(
         values = [equation(theta) for theta in thetas]
         for low, high, before, after in zip(thetas, thetas[1:], values, values[1:], strict=False):
             if before < 0 <= after:
-                options: dict[str, Any] = {"xtol": 1e-300, "rtol": 4 * np.finfo(float).eps, "maxiter": 1000}
-                return float(brentq(equation, low, high, **options))
+                rtol = 4 * float(np.finfo(float).eps)
+                return float(brentq(equation, low, high, xtol=1e-300, rtol=rtol, maxiter=1000))  # type: ignore[arg-type]
         if upper >= limit * top or upper * mean_interval > 1e3 or not math.isfinite(values[-1]):
             return None
         upper = min(limit * top, 2 * upper)
