@@ -99,6 +99,15 @@ CASES = {
     "phi of 1": (lambda: AR1(1.0), r"phi must be in \(0, 1\); got 1"),
     # laws
     "level": (lambda: iia(SE, level=math.inf), "level must be finite.*got inf"),
+    "level of nowhere": (lambda: iia(SE, level=-40.0), "level must be within 8 standard deviations; got -40"),
+    "half precision": (lambda: iia(SquaredExponential().half()), "float32 or float64; got torch.float16"),
+    "another lambda2": (
+        lambda: FromFunction(lambda t: torch.exp(-(t**2) / 2), 4.0),
+        "lambda2 must be that of r, which starts with 1; got 4",
+    ),
+    "flat at zero": (lambda: FromFunction(lambda t: torch.exp(-(t**3))), "flatter at t=0 than any covariance"),
+    "smooth Matern": (lambda: Matern(50.0), "nu must be at most 20, or a half-integer up to 80.5; got 50"),
+    "time NaN": (lambda: LAW.sf(NAN), "t must be numbers; got nan"),
     "level NaN": (lambda: slepian_mean(SE, GRID, math.nan), "level must be finite"),
     "few points": (lambda: iia(SE, n=8), "n must be a whole number of at least 16; got 8"),
     "horizon": (lambda: iia(SE, horizon=-1.0), 'horizon must be "auto" or positive and finite; got -1.0'),
@@ -178,6 +187,7 @@ def test_it_is_refused_in_words(name):
     ("call", "words"),
     [
         (lambda: iia(torch.exp), "cov must be a Covariance, such as FromFunction"),
+        (lambda: LAW.sf(1.0), "t must be a tensor; got float"),
         (lambda: FromFunction(3.0), "r must be a function of t; got float"),
         (lambda: slepian_mean(SE, torch.arange(5)), "t must be a floating-point tensor; got torch.int64"),
         (lambda: iia_discrete(torch.ones(5, dtype=torch.int64)), "floating-point"),

@@ -1,5 +1,6 @@
 """Persistency exponents: the table, levels, invariances, gradients, and where there is none."""
 
+import copy
 import math
 
 import pytest
@@ -129,3 +130,31 @@ def test_random_acceleration_is_the_sum_of_its_exponentials():
     pieces, whole = SumOfExponentials([1.5, -0.5], [0.5, 1.5]), RandomAcceleration()
     for method in ("forward", "derivative", "one_minus_r"):
         torch.testing.assert_close(getattr(pieces, method)(t), getattr(whole, method)(t), rtol=1e-12, atol=1e-15)
+
+
+def test_a_spectrum_is_known_for_half_the_time_after_which_its_sum_repeats():
+    assert FromSpectrum(GRID, torch.exp(-GRID)).support == pytest.approx(math.pi / 0.025)
+
+
+def test_gradients_reach_what_a_function_closes_over():
+    rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    theta = persistency_exponent(FromFunction(lambda t: 1 / torch.cosh(rate * t))).value
+    (slope,) = torch.autograd.grad(theta, rate)
+    assert float(slope) == pytest.approx(2 * 0.186210712979, rel=1e-6)  # proportional to the rate
+
+
+@pytest.mark.parametrize("name", EXPONENTS)
+def test_exponents_in_float32(name):
+    cov, theta = EXPONENTS[name]
+    assert float(persistency_exponent(copy.deepcopy(cov).float())) == pytest.approx(theta, abs=1e-5)
+
+
+def test_a_general_matern_has_the_same_exponent_in_float32():
+    assert float(persistency_exponent(Matern(2.3).float())) == pytest.approx(
+        float(persistency_exponent(Matern(2.3))), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("ell", [1e-12, 1e12])
+def test_exponents_of_extreme_units_lose_no_digits(ell):
+    assert float(persistency_exponent(SquaredExponential(ell))) * ell == pytest.approx(0.411497153976, abs=1e-11)

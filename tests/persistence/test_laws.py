@@ -1,6 +1,8 @@
 """Excursion laws: closed forms, exact means, certificates, sampling, float32, discrete time."""
 
 import math
+import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -259,7 +261,7 @@ def test_gradients_of_quantiles_agree_with_scaling():
     ids=["level 0", "level 1", "steps"],
 )
 def test_samples_have_the_mean_and_the_distribution_of_the_law(law, generator):
-    n = 200_000
+    n = 50_000
     x = law.sample(n, generator=generator)
     assert abs(float(x.mean() - law.mean)) < 4 * float(law.var) ** 0.5 / n**0.5
     for p in (0.1, 0.5, 0.9, 0.99):
@@ -322,3 +324,48 @@ def test_independent_signs_have_geometric_runs():
 
 def test_ornstein_uhlenbeck_is_an_autoregression():
     assert OrnsteinUhlenbeck(2.0, 0.5).phi == pytest.approx(math.exp(-1))
+
+
+@pytest.mark.parametrize("level", [4.0, 8.0])
+def test_rare_levels_have_laws_of_a_size_that_can_be_held(level):
+    cov = SquaredExponential()
+    above = iia(cov, level=level)
+    below = above.other_side
+    assert max(len(above.values), len(below.values)) <= (1 << 17) + 1
+    share = 0.5 * math.erfc(level / math.sqrt(2))
+    interval = 2 * math.pi * math.exp(0.5 * level**2)
+    assert float(above.mean) == pytest.approx(share * interval, rel=1e-4)
+    assert float(below.mean) == pytest.approx((1 - share) * interval, rel=1e-4)
+    assert float(below.exponent) == pytest.approx(
+        1 / float(below.mean), rel=1e-2
+    )  # excursions come like a Poisson process
+    assert below.certificate.status == "numerical"
+
+
+def test_autocorrelations_that_end_early_keep_their_mean():
+    for n in (4, 10, 30):
+        law = iia_discrete(AR1(0.95).sign_acf()[:n])
+        assert float(law.mean) == pytest.approx(float(iia_discrete(AR1(0.95)).mean), rel=1e-9)
+    assert float(iia_discrete(f64(1, 0, 0)).mean) == pytest.approx(2)
+
+
+def test_moments_of_steps_continue_beyond_the_grid():
+    whole = iia_discrete(AR1(0.9))
+    cut = replace(whole, values=whole.values[:30], divisor=None)
+    assert float(cut.mean) == pytest.approx(float(whole.mean), rel=1e-3)
+    assert float(cut.var) == pytest.approx(float(whole.var), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    "law", [iia(SquaredExponential()), iia(SquaredExponential(), level=1.0), iia_discrete(AR1(0.5))]
+)
+def test_laws_can_be_pickled(law):
+    back = pickle.loads(pickle.dumps(law))
+    assert torch.equal(back.values, law.values)
+    assert back.other_side.side == "below"
+    assert back.other_side.other_side.side == "above"
+
+
+def test_long_memory_is_warned_about():
+    with pytest.warns(UserWarning, match="long memory: r is still 0.5 after 60 mean intervals"):
+        iia(FromFunction(lambda t: 0.5 + 0.5 * torch.exp(-(t**2) / 2)))

@@ -17,6 +17,7 @@ from torsor.persistence import (
     slepian_mean,
     slepian_paths,
 )
+from torsor.persistence._simulate import window_counts
 
 
 def test_paths_have_the_covariance_of_the_process(generator):
@@ -101,3 +102,11 @@ def test_exponents_from_simulation_come_with_their_error():
     assert 0 < found.stderr < 0.02
     assert abs(found.dt_extrapolated - found.value) < 0.02
     assert not math.isnan(found.dt_extrapolated)
+
+
+def test_rates_in_a_window_are_counted_from_the_middle_of_a_step(generator):
+    rate, n = 0.3, 200_000
+    u = torch.rand(n, generator=generator, dtype=torch.float64)
+    steps = (-torch.log(u) / rate + torch.rand(n, generator=generator, dtype=torch.float64)).floor()
+    ends, time = window_counts(steps, 5.0, 12.0)
+    assert float(ends / time) == pytest.approx(2 * math.tanh(rate / 2) * 1.0, rel=0.05)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from torsor.persistence._covariance import NOT_DIFFERENTIABLE, Covariance
 
+_HIGHEST = 8.0  # beyond it, what the process does is rounding
+
 
 def is_covariance(cov: object) -> None:
     """Nothing, or TypeError."""
@@ -29,16 +31,19 @@ def check_covariance(cov: object, times: Tensor) -> None:
     """
     is_covariance(cov)
     assert isinstance(cov, Covariance)
+    if cov.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"cov must be in float32 or float64; got {cov.dtype}")
+    near = 1e-6 if cov.dtype == torch.float64 else 1e-5
     with torch.no_grad():
         second = float(cov.lambda2)
         if not 0 < second < math.inf:
             raise ValueError(f"lambda2 must be positive and finite; got {second:g}: {NOT_DIFFERENTIABLE}")
         r = cov(times)
-        if abs(float(r[0]) - 1) > 1e-6:
-            raise ValueError(f"normalise the covariance; got r(0)={float(r[0]):.6g}")
         if not bool(r.isfinite().all()):
             raise ValueError(f"r must be finite; it is not at t={float(times[~r.isfinite()][0]):.6g}")
-        if float(r.abs().max()) > 1 + 1e-6:
+        if abs(float(r[0]) - 1) > near:
+            raise ValueError(f"normalise the covariance; got r(0)={float(r[0]):.6g}")
+        if float(r.abs().max()) > 1 + near:
             where = int(r.abs().argmax())
             raise ValueError(f"|r(t)| must be at most 1; got r({float(times[where]):.6g})={float(r[where]):.6g}")
         _check_not_periodic(cov, times, r)
@@ -67,6 +72,8 @@ def check_level(level: float) -> float:
     number = float(level)
     if not math.isfinite(number):
         raise ValueError(f"level must be finite, in standard deviations; got {number}")
+    if abs(number) > _HIGHEST:
+        raise ValueError(f"level must be within {_HIGHEST:g} standard deviations; got {number:g}")
     return number
 
 

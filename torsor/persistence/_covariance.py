@@ -55,7 +55,7 @@ class Covariance(nn.Module):
         """`r'(t)`, in 1/time; by automatic differentiation unless a subclass knows better."""
         with torch.enable_grad():
             moving = t.detach().requires_grad_()
-            keep = any(x.requires_grad for x in (*self.parameters(), *self.buffers()))
+            keep = self(t.detach().flatten()[:1]).requires_grad  # parameters, or what a function closes over
             return torch.autograd.grad(self(moving).sum(), moving, create_graph=keep)[0]
 
     def one_minus_r(self, t: Float[Tensor, "*times"]) -> Float[Tensor, "*times"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from torsor.persistence._sequence import SequenceCovariance
 
 _RISE = 1e-10
 _SURVIVAL = 1e-12
+_LEFT = 1e-9  # of a mean that has vanished
 _MOST = 1 << 17
 
 
@@ -33,7 +35,9 @@ def iia_discrete(
     change under monotone transforms of the data, and the mean run `2 / (1 - A_1)` is exact.
 
     Arguments:
-        acf: the autocorrelation `A` of the signs, `(n,)` with `A[0] = 1`, or a sequence such as `AR1(0.9)`.
+        acf: the autocorrelation `A` of the signs, `(n,)` with `A[0] = 1`, or a sequence such as `AR1(0.9)`. One that
+            ends before it has vanished goes on as a geometric sequence. For one that was estimated, with its noise,
+            there is `law_of_signs`.
         E: instead of it `(E_plus, E_minus)`, the means of the signs at 0, 1, ... steps after a change to + and to -,
             for signs that are not symmetric (`empirical_slepian` estimates them).
         on_invalid: "raise", "warn" or "project", as in `iia`.
@@ -62,9 +66,12 @@ def iia_discrete(
         plus, minus = E0, -E0
     above = _law(plus, minus, "above")
     if symmetric:
-        return _handle(above, on_invalid, lambda: replace(above, side="below", other=lambda: above))
-    below = _law(-minus, -plus, "below")
-    return _handle(above, on_invalid, lambda: _handle(below, on_invalid, lambda: above))  # type: ignore[arg-type]
+        return _handle(above, on_invalid, None)
+    return _paired(above, _law(-minus, -plus, "below"), on_invalid)
+
+
+def _paired(law: ExcursionLaw, other: ExcursionLaw, on_invalid: OnInvalid) -> ExcursionLaw:
+    return _handle(law, on_invalid, partial(_paired, other, law, on_invalid))
 
 
 def _mean_after_change(A: Tensor) -> Tensor:
@@ -76,7 +83,17 @@ def _mean_after_change(A: Tensor) -> Tensor:
         raise ValueError(f"acf must be finite with acf[0]=1; got acf[0]={float(A[0]):.6g}")
     if not -1 < float(A[1]) < 1:
         raise ValueError(f"acf[1] must be between -1 and 1; got {float(A[1]):.6g}")
-    return -A.diff() / (1 - A[1])
+    return _settled(-A.diff() / (1 - A[1]), A[-1] / (1 - A[1]))
+
+
+def _settled(E0: Tensor, rest: Tensor) -> Tensor:
+    """A mean that ends before it has vanished goes on as a geometric sequence; what it sums up to is known."""
+    last, left = float(E0[-1].detach()), float(rest.detach())
+    if min(last, left) < _LEFT:
+        return E0
+    ratio = rest / (rest + E0[-1])
+    more = min(_MOST, math.ceil(math.log(min(_SURVIVAL / last, 0.5)) / math.log(left / (left + last))))
+    return torch.cat([E0, E0[-1] * ratio ** torch.arange(1, more + 1, dtype=E0.dtype, device=E0.device)])
 
 
 def _checked_means(E: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -109,9 +126,9 @@ def _law(plus: Tensor, minus: Tensor, side: str) -> ExcursionLaw:
 
 def _continued(masses: Tensor, more: int) -> Tensor:
     """Masses that go on as a geometric sequence, where they decrease at their end, and as nothing elsewhere."""
+    if not more or len(masses) < 2:
+        return torch.nn.functional.pad(masses, (0, more))
     before, last = float(masses[-2].detach()), float(masses[-1].detach())
-    if not more:
-        return masses
     steps = torch.arange(1, more + 1, dtype=masses.dtype, device=masses.device)
     if not 0 < last < before:
         return torch.cat([masses, torch.zeros_like(steps)])

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from torsor.persistence._check import check_choice, check_covariance, check_level, is_covariance
 from torsor.persistence._covariance import Covariance
-from torsor.persistence._slepian import excess, far_mean
+from torsor.persistence._slepian import excess
 
 Side = Literal["above", "below"]
 _NODES = 16  # of Gauss and Legendre, per panel
 _PANEL = 1.0  # in units of lambda2^-1/2
 _GRADED = 60  # panels that shrink by halves towards zero, for E_0 that start like a root
-_DECAYS = 100.0  # decay times that the quadrature covers
-_VANISHED = 1e-28
+_DECAYS = {torch.float32: 60.0, torch.float64: 100.0}  # decay times that the quadrature covers
+_VANISHED = 1e-100
 _FLOOR = 1e-12  # of an E_0 that may be rounding: nothing is read off what is smaller
 _LONGEST = 4096.0  # in units of lambda2^-1/2, where the decay rate is not known
 
@@ -99,8 +99,9 @@ def exponent(cov: Covariance, level: float, side: Side, target: float = 1.0) -> 
     t, weights = _quadrature(cov, level)
     plus, minus = excess(cov, t, level)
     # by parts: int E_minus' exp(theta t) dt = 2 is theta int (c - E_minus) exp(theta t) dt = 1 - c, and so below
-    h, right = (-minus, 1 - far_mean(level)) if side == "above" else (plus, 1 + far_mean(level))
-    right = right * target
+    # 1 -+ c is erfc, without cancellation
+    h, sign = (-minus, -1) if side == "above" else (plus, 1)
+    right = target * math.erfc(sign * level / math.sqrt(2))
 
     def equation(theta: float | Tensor, h: Tensor) -> Tensor:
         return theta * ((weights * h * torch.exp(theta * t)).sum() + _tail(t, h, theta, rate)) - right
@@ -112,6 +113,7 @@ def exponent(cov: Covariance, level: float, side: Side, target: float = 1.0) -> 
     root = _smallest_root(lambda theta: float(equation(theta, fixed)), limit, cov.mean_interval, increasing)
     if root is not None:
         known = float(fixed[-1].abs()) * math.exp(root * float(t[-1])) < 1e-6
+        known |= cov.decay_rate is not None and math.isfinite(rate)  # the tail is a formula
         guessed = cov.decay_rate is None and root * float(_tail(t, fixed, root, rate)) > 1e-3
     if root is None or not known or guessed:
         return Exponent(zero, "none", math.inf, _why_none(root, cov))
@@ -136,7 +138,8 @@ def _smallest_root(
         values = [equation(theta) for theta in thetas]
         for low, high, before, after in zip(thetas, thetas[1:], values, values[1:], strict=False):
             if before < 0 <= after:
-                return float(brentq(equation, low, high, xtol=1e-16, rtol=4 * np.finfo(float).eps))  # type: ignore[arg-type]
+                rtol = 4 * float(np.finfo(float).eps)
+                return float(brentq(equation, low, high, xtol=1e-300, rtol=rtol, maxiter=1000))  # type: ignore[arg-type]
         if upper >= limit * top or upper * mean_interval > 1e3 or not math.isfinite(values[-1]):
             return None
         upper = min(limit * top, 2 * upper)
@@ -166,7 +169,7 @@ def _quadrature(cov: Covariance, level: float) -> tuple[Tensor, Tensor]:
 def _end(cov: Covariance, level: float, unit: float) -> float:
     """Where `E_0` has vanished, or is lost in rounding."""
     if cov.decay_rate is not None and math.isfinite(cov.decay_rate):
-        return min(cov.support, max(_DECAYS / cov.decay_rate, 8 * unit))
+        return min(cov.support, max(_DECAYS[cov.dtype] / cov.decay_rate, 8 * unit))
     times, sizes = [], []
     last, furthest = min(8 * unit, cov.support), min(cov.support, _LONGEST * unit)
     with torch.no_grad():
@@ -206,8 +209,8 @@ def exponent_of_masses(t: Tensor, masses: Tensor) -> Exponent:
     Beyond the grid the masses go on as a geometric sequence, where they decrease at its end.
     """
     t, masses = t.detach().double(), masses.detach().double()
-    step = float(t[1] - t[0])
-    before, last = float(masses[-2]), float(masses[-1])
+    step = float(t[1] - t[0]) if len(t) > 1 else float(t[0])
+    before, last = float(masses[-2]) if len(masses) > 1 else 0.0, float(masses[-1])
     ratio = last / before if 0 < last < before else 0.0
 
     def equation(theta: float) -> float:

