@@ -5,6 +5,7 @@ from torsor.data._digits import digits
 from torsor.data._graphs import connected_graphs, graph8c, read_graph6
 from torsor.data._graphs_exp import exp_graphs
 from torsor.data._graphs_regular import sr25, strongly_regular_25
+from torsor.data._inertia import inertia, inertia_law
 from torsor.data._meshes import sample_meshes
 from torsor.data._mnist import mnist
 from torsor.data._nbody import nbody, restart_floor
@@ -28,6 +29,8 @@ __all__ = [
     "exp_graphs",
     "graph8c",
     "homnist",
+    "inertia",
+    "inertia_law",
     "mnist",
     "nbody",
     "normals",
