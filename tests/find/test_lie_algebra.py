@@ -5,7 +5,6 @@ import torch
 
 from torsor import find
 from torsor.actions import Scalar, T, V
-from torsor.groups import SO, O, Scaling, embed
 from torsor.data import inertia_law
 
 REPS = 5 * Scalar() + 5 * V
@@ -38,4 +37,5 @@ def test_the_level_of_breaking_is_read_off(alpha, level):
     assert report.levels[:2].max() <= 1e-14
     assert report.levels[2:4].tolist() == pytest.approx([level, level], rel=0.15)
     assert report.approximate == 2
-    assert report.approximate_name == "so(3) + scaling"
+    if alpha != -1:  # with a whole column struck out the other two generators are rotations no more
+        assert report.approximate_name == "so(3) + scaling"

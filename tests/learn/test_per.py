@@ -1,11 +1,10 @@
 """The penalty: values computed by hand, the group average that it is, and what it does to weights."""
 
-import pytest
 import torch
 
-from torsor.actions import T, V
+from torsor.actions import V
 from torsor.groups import SO, O, embed
-from torsor.learn import Fixed, LayerReps, PERegularizer, SoftLinear
+from torsor.learn import LayerReps
 
 O2xy, O2yz, O2xz = (embed(O(2), axes, 3) for axes in [(0, 1), (1, 2), (0, 2)])
 SO2xy = embed(SO(2), (0, 1), 3)

@@ -20,8 +20,8 @@ SOURCE = "Finzi, Welling, Wilson 2021 (arXiv 2104.09459), section 7; broken as i
 def inertia_law(points: int = 5, alpha: float = 0.0, axis: str = "z") -> Callable[[Tensor], Tensor]:
     """The moment of inertia of point masses, less symmetric by `alpha`: (n, 4 points) to (n, 9).
 
-    `J = sum_i m_i (|r_i|^2 I - r_i r_i^T)`, and `alpha (J g) g^T` added to it for the unit vector g along the axis: what
-    remains is O(2) about that axis. The axis "-1" adds `-(J x) x^T + (J y) y^T` instead, whatever alpha is, which
+    `J = sum_i m_i (|r_i|^2 I - r_i r_i^T)`, and `alpha (J g) g^T` added to it for the unit vector g along the axis:
+    what remains is O(2) about that axis. The axis "-1" adds `-(J x) x^T + (J y) y^T` instead, whatever alpha is, which
     leaves no rotation.
 
     Arguments:

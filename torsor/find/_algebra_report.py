@@ -16,8 +16,10 @@ from torsor.groups import Group
 
 ROUNDING = 1e4
 """Singular values up to so many units of rounding are zero."""
-SMALL = 0.1
-"""A singular value below this share of the next one above the gap marks an approximate symmetry."""
+SMALL = 0.4
+"""A level below this share of the next one marks an approximate symmetry: below the widest such gap, and 0.5."""
+NEARLY = 0.1
+"""How far the generators of an approximate symmetry may be from those of the algebra that is named."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,13 @@ class AlgebraReport(Report):
 
     def records(self) -> list[dict[str, Any]]:
         rows = [
-            {"what": f"generator {i + 1}", "kind": d.kind, "level": d.level, "low": d.interval[0], "high": d.interval[1]}
+            {
+                "what": f"generator {i + 1}",
+                "kind": d.kind,
+                "level": d.level,
+                "low": d.interval[0],
+                "high": d.interval[1],
+            }
             | {"generator": _short(d.generator)}
             for i, d in enumerate(self.directions)
         ]
@@ -169,7 +177,7 @@ def algebra_report(
         for s, pair, g, kind in zip(values, intervals, generators, kinds, strict=True)
     )
     dim, nearly = kinds.count("exact"), kinds.count("approximate")
-    name, wider = name_of(generators[:dim]), name_of(generators[: dim + nearly])
+    name, wider = name_of(generators[:dim]), name_of(generators[: dim + nearly], NEARLY)
     breaking = []
     for i, (group, span) in enumerate(zip(candidates, _spans(candidates, basis), strict=True)):
         level = _level(samples, out, span)
@@ -214,22 +222,20 @@ def _spans(candidates: Sequence[Group], basis: Tensor) -> list[Tensor]:
 def _bootstrap(
     samples: Tensor, out: Tensor, spans: list[Tensor], resamples: int, generator: torch.Generator | None
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """95 % intervals of the singular values and of the levels of candidates, from resampled points.
-
-    The Gram matrices of the points are added up, which squares the smallest values: below 1e-8 an interval is rounding.
-    """
+    """95 % intervals of the singular values and of the levels of candidates, from resampled points."""
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     count, n = samples.shape[-1], len(samples)
-    gram = samples.mT @ samples
     squares = out.double().reshape(n, -1).square().sum(1)
     values, levels = [], []
     for _ in range(max(resamples, 1)):
         pick = torch.randint(n, (n,), generator=generator).bincount(minlength=n).to(squares)
-        whole = torch.einsum("n,nij->ij", pick, gram) / (pick @ squares)
-        values.append(torch.linalg.eigvalsh(whole).clamp(min=0).sqrt())
-        tops = [torch.linalg.eigvalsh(s.mT @ whole @ s)[-1:] if s.shape[1] else whole.new_zeros(1) for s in spans]
-        levels.append(torch.cat(tops).clamp(min=0).sqrt() if tops else whole.new_zeros(0))
+        rows = (samples * (pick / (pick @ squares)).sqrt()[:, None, None]).flatten(0, 1)
+        rows = torch.linalg.qr(rows, mode="r")[1]  # as many rows as directions: all that the levels need
+        found = torch.linalg.svdvals(rows).flip(0)
+        values.append(torch.cat([found.new_zeros(count - len(found)), found]))
+        tops = [torch.linalg.matrix_norm(rows @ s, 2) if s.shape[1] else rows.new_zeros(()) for s in spans]
+        levels.append(torch.stack(tops) if tops else rows.new_zeros(0))
     edges = torch.tensor([0.025, 0.975], dtype=torch.float64, device=samples.device)
 
     def pairs(draws: list[Tensor], width: int) -> list[tuple[float, float]]:
@@ -249,7 +255,7 @@ def _kinds(values: Tensor, limit: float) -> list[str]:
     if len(rest) > 1:
         ratios = rest[:-1] / rest[1:]
         place = int(ratios.argmin())
-        nearly = place + 1 if float(ratios[place]) <= SMALL * 4 and float(rest[place]) < 0.5 else 0
+        nearly = place + 1 if float(ratios[place]) <= SMALL and float(rest[place]) < 0.5 else 0
     return ["exact"] * exact + ["approximate"] * nearly + ["broken"] * (len(rest) - nearly)
 
 

@@ -27,8 +27,12 @@ def killing_form(generators: Tensor) -> Tensor:
     return torch.einsum("ikl,jlk->ij", ad, ad)
 
 
-def name_of(generators: Tensor) -> str:
+def name_of(generators: Tensor, same: float = SAME) -> str:
     """What an algebra is called: by its dimension, its multiples of the identity and its Killing form.
+
+    Arguments:
+        generators: orthonormal, (k, m, m).
+        same: how far an entry may be from that of an algebra.
 
     >>> import torch
     >>> from torsor.groups import SO, Scaling
@@ -41,41 +45,41 @@ def name_of(generators: Tensor) -> str:
     if not len(generators):
         return "none"
     m = generators.shape[-1]
-    if bracket_defect(generators) > SAME:
+    if bracket_defect(generators) > same:
         return f"{len(generators)} generators that are no algebra"
-    if bool((generators[:, -1].abs() < SAME).all()) and m > 1:
-        return _affine(generators)
-    return _linear(generators)
+    if bool((generators[:, -1].abs() < same).all()) and m > 1:
+        return _affine(generators, same)
+    return _linear(generators, same)
 
 
-def _linear(generators: Tensor) -> str:
+def _linear(generators: Tensor, same: float) -> str:
     m = generators.shape[-1]
     one = torch.eye(m, dtype=generators.dtype, device=generators.device)[None] / m**0.5
-    rest = _without(generators, one)
+    rest = _without(generators, one, same)
     if len(rest) == len(generators):
-        return _without_scaling(generators)
+        return _without_scaling(generators, same)
     if len(rest) == m * m - 1:
         return f"gl({m})"
-    return f"{_without_scaling(rest)} + scaling" if len(rest) else "scaling"
+    return f"{_without_scaling(rest, same)} + scaling" if len(rest) else "scaling"
 
 
-def _without_scaling(generators: Tensor) -> str:
+def _without_scaling(generators: Tensor, same: float) -> str:
     k, m = len(generators), generators.shape[-1]
-    antisymmetric = bool((generators + generators.mT).abs().max() < SAME)
+    antisymmetric = bool((generators + generators.mT).abs().max() < same)
     if antisymmetric and k == m * (m - 1) // 2:
         return f"so({m})"
-    if k == m * m - 1 and bool(torch.einsum("kii->k", generators).abs().max() < SAME):
+    if k == m * m - 1 and bool(torch.einsum("kii->k", generators).abs().max() < same):
         return f"sl({m})"
     if k == 1:
         if antisymmetric:
-            turning = int((torch.linalg.svdvals(generators[0]) > SAME).sum())
+            turning = int((torch.linalg.svdvals(generators[0]) > same).sum())
             return "so(2)" if turning == 2 else "one rotation of several planes"
         return "one generator"
     values = torch.linalg.eigvalsh(killing_form(generators))
     scale = values.abs().max().clamp(min=1e-12)
-    negative, positive = int((values < -SAME * scale).sum()), int((values > SAME * scale).sum())
-    if scale < SAME:
-        return f"abelian of dimension {k}" if bracket_defect_abelian(generators) else f"nilpotent of dimension {k}"
+    negative, positive = int((values < -same * scale).sum()), int((values > same * scale).sum())
+    if scale < same:
+        return f"abelian of dimension {k}" if _commute(generators, same) else f"nilpotent of dimension {k}"
     if negative + positive < k:
         return f"algebra of dimension {k}, not semisimple"
     semisimple = {(3, 0): "so(3)", (6, 0): "so(4)", (10, 0): "so(5)", (1, 2): "sl(2)", (3, 3): "so(1, 3)"}
@@ -83,22 +87,22 @@ def _without_scaling(generators: Tensor) -> str:
     return known or f"semisimple algebra of dimension {k} (Killing form {negative} -, {positive} +)"
 
 
-def bracket_defect_abelian(generators: Tensor) -> bool:
+def _commute(generators: Tensor, same: float) -> bool:
     """Whether all generators commute."""
     products = generators[:, None] @ generators
-    return bool((products - products.transpose(0, 1)).abs().max() < SAME)
+    return bool((products - products.transpose(0, 1)).abs().max() < same)
 
 
-def _affine(generators: Tensor) -> str:
+def _affine(generators: Tensor, same: float) -> str:
     """Homogeneous generators: their linear parts and the translations among them."""
     m = generators.shape[-1]
     shifts = torch.zeros(m - 1, m, m, dtype=generators.dtype, device=generators.device)
     for i in range(m - 1):
         shifts[i, i, -1] = 1
-    rest = _without(generators, shifts)
+    rest = _without(generators, shifts, same)
     moved = len(generators) - len(rest)
-    linear = _orthonormal(rest[:, :-1, :-1])
-    words = [] if not len(linear) else [_linear(linear)]
+    linear = _orthonormal(rest[:, :-1, :-1], same)
+    words = [] if not len(linear) else [_linear(linear, same)]
     if moved == m - 1:
         words.append("translations")
     elif moved:
@@ -106,17 +110,17 @@ def _affine(generators: Tensor) -> str:
     return " + ".join(words)
 
 
-def _without(generators: Tensor, others: Tensor) -> Tensor:
+def _without(generators: Tensor, others: Tensor, same: float) -> Tensor:
     """An orthonormal basis of what is orthogonal, in the span of the generators, to those of `others` that lie in it."""
     flat, given = generators.flatten(1), others.flatten(1)
     inside = given @ flat.mT
     _, values, right = torch.linalg.svd(inside, full_matrices=True)
-    held = int((values > 1 - SAME).sum())
+    held = int((values > 1 - same).sum())
     return (right[held:] @ flat).unflatten(1, generators.shape[1:])
 
 
-def _orthonormal(matrices: Tensor) -> Tensor:
+def _orthonormal(matrices: Tensor, same: float) -> Tensor:
     if not len(matrices):
         return matrices
     _, values, right = torch.linalg.svd(matrices.flatten(1), full_matrices=False)
-    return right[values > SAME].unflatten(1, matrices.shape[1:])
+    return right[values > same].unflatten(1, matrices.shape[1:])

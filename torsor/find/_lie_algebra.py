@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from torsor.actions import Rep
 from torsor.find._algebra_report import AlgebraReport, algebra_report
-from torsor.groups import GL, GLPlus, Group
+from torsor.groups import GL, Group
 from torsor.groups._precision import full_precision
 
 

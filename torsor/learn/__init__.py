@@ -5,16 +5,23 @@ from torsor.learn._curvature import Curvature, curvature
 from torsor.learn._evaluate import evaluate
 from torsor.learn._evidence import EvidenceRule
 from torsor.learn._fit import FitResult, fit
+from torsor.learn._fit_linear import LinearFit, fit_linear
 from torsor.learn._layer_reps import LayerReps, attach
 from torsor.learn._loggers import CSVLogger, Logger, TensorBoardLogger
 from torsor.learn._objective import Objective, Step, augmented, cross_entropy, mse, predict, square_error
-from torsor.learn._per import PERegularizer, regularised
+from torsor.learn._per import PERegularizer
+from torsor.learn._regularised import regularised
+from torsor.learn._sampled import SampledRegularizer
 from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
 from torsor.learn._strengths import Fixed, PowerRule, StrengthRule, Strengths
 from torsor.learn._symmetry_report import GroupFinding, SymmetryReport
+from torsor.learn._tensor_layers import Gate, Products, gated
+from torsor.learn._tensor_networks import EMLP, RPPEMLP, SoftEMLP
 from torsor.learn._training import DivergedError
 
 __all__ = [
+    "EMLP",
+    "RPPEMLP",
     "CSVLogger",
     "CheckpointError",
     "Curvature",
@@ -23,13 +30,18 @@ __all__ = [
     "EvidenceRule",
     "FitResult",
     "Fixed",
+    "Gate",
     "GroupFinding",
     "LayerReps",
+    "LinearFit",
     "Logger",
     "Objective",
     "PERegularizer",
     "PowerRule",
+    "Products",
     "RPPLinear",
+    "SampledRegularizer",
+    "SoftEMLP",
     "SoftLinear",
     "Step",
     "StrengthRule",
@@ -42,6 +54,8 @@ __all__ = [
     "curvature",
     "evaluate",
     "fit",
+    "fit_linear",
+    "gated",
     "mse",
     "predict",
     "regularised",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torsor.data import Samples
 from torsor.groups import Group
-from torsor.learn._curvature import Curvature, curvature
 from torsor.learn._evidence import EvidenceRule
 from torsor.learn._layer_reps import LayerReps, check_finite, check_groups, matrix_of
-from torsor.learn._objective import Logs, Objective
-from torsor.learn._strengths import Strengths, StrengthRule
+from torsor.learn._strengths import StrengthRule, Strengths
 from torsor.learn._symmetry_report import SymmetryReport, report
 from torsor.symmetry import Inputs, Symmetry
 
@@ -142,9 +139,7 @@ class PERegularizer(nn.Module):
         for name, layer in self._layers.items():
             check_finite(matrix_of(layer, name), name)
         residuals = self.residuals().sum(0)
-        self.history.append(
-            {"epoch": epoch, "residuals": residuals.tolist(), "strengths": self.strengths.tolist()}
-        )
+        self.history.append({"epoch": epoch, "residuals": residuals.tolist(), "strengths": self.strengths.tolist()})
         found = self.rule.update(self, epoch, n_epochs, **stats)
         if found is not None:
             self.set(found)
@@ -193,76 +188,6 @@ class PERegularizer(nn.Module):
         return f"{len(self._layers)} layers, {', '.join(map(str, self.groups))}, {self.rule}"
 
 
-class regularised:
-    """An objective with the penalty added, for `torsor.learn.fit`: it calls `epoch_end`, with what the rule asks for.
-
-    Validation sees the objective alone.
-
-    Arguments:
-        objective: what is minimised.
-        per: a `PERegularizer`.
-        likelihood: of the curvature that `EvidenceRule` needs: `"gaussian"` or `"categorical"`.
-        batch_size: samples per batch when the curvature is measured.
-
-    >>> import torch
-    >>> from torsor import learn
-    >>> from torsor.actions import V
-    >>> from torsor.data import Samples
-    >>> from torsor.groups import O, embed
-    >>> layer = learn.SoftLinear(V, V, [embed(O(2), (0, 1), 3), embed(O(2), (1, 2), 3)])
-    >>> per = learn.PERegularizer(layer, strengths=learn.PowerRule(1.0))
-    >>> x = torch.randn(64, 3)
-    >>> y = x * torch.tensor([1.0, 1.0, 3.0])
-    >>> _ = learn.fit(layer, Samples(x, y), learn.regularised(learn.mse, per), epochs=40, batch_size=16, lr=0.05)
-    >>> bool(per.strengths[0] > per.strengths[1])
-    True
-    """
-
-    def __init__(
-        self, objective: Objective, per: PERegularizer, likelihood: str = "gaussian", batch_size: int = 256
-    ) -> None:
-        self.objective, self.per, self.likelihood, self.batch_size = objective, per, likelihood, batch_size
-        self._data: Samples | None = None
-
-    def __call__(self, model: Callable[..., Any], batch: Samples) -> tuple[Tensor, Logs]:
-        """The loss and the penalty of a batch."""
-        loss, logs = self.objective(model, batch)
-        penalty = self.per()
-        return loss + penalty, {**logs, "task": loss.detach(), "penalty": penalty.detach()}
-
-    def validate(self, model: Callable[..., Any], batch: Samples) -> tuple[Tensor, Logs]:
-        """The objective alone."""
-        return getattr(self.objective, "validate", self.objective)(model, batch)
-
-    def on_fit_start(self, model: nn.Module, data: Samples, epochs: int) -> None:
-        """Remember the training samples, on which the curvature is measured."""
-        self._data = data
-
-    def on_epoch_end(self, epoch: int, epochs: int) -> dict[str, float]:
-        """Let the strengths move."""
-        if not self.per.rule.wants(epoch, epochs):
-            return self.per.epoch_end(epoch, epochs)
-        return self.per.epoch_end(epoch, epochs, curvature=self._curvature())
-
-    def to(self, device: Any) -> None:
-        """Move the strengths."""
-        self.per.to(device)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of the penalty."""
-        return dict(self.per.state_dict())
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.per.load_state_dict(state)
-
-    def _curvature(self) -> Curvature:
-        assert self._data is not None
-        size, device = self.batch_size, self.per.strengths.device
-        batches = (self._data[slice(i, i + size)].to(device=device) for i in range(0, len(self._data), size))
-        return curvature(self.per.model, batches, self.likelihood, layers=self.per.layers)
-
-
 def _reps_of(layer: nn.Module) -> LayerReps | None:
     reps = getattr(layer, "reps", None)
     return reps if isinstance(reps, LayerReps) else None
@@ -293,7 +218,9 @@ def _warn(layers: Mapping[str, nn.Module], groups: Sequence[Group], held: Sequen
     for larger in groups:
         for smaller in groups:
             if larger is not smaller and all(_implies(r, held.index(larger), held.index(smaller)) for r in reps):
-                _say(f"{larger} contains {smaller} as far as these layers can tell: their penalties are not independent")
+                _say(
+                    f"{larger} contains {smaller} as far as these layers can tell: their penalties are not independent"
+                )
 
 
 def _implies(reps: LayerReps, larger: int, smaller: int) -> bool:

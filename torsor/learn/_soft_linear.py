@@ -94,9 +94,7 @@ class EquivariantLinear(nn.Module):
     True
     """
 
-    def __init__(
-        self, rep_in: Rep, rep_out: Rep, group: Group, *, by: str = "coefficients", bias: bool = True
-    ) -> None:
+    def __init__(self, rep_in: Rep, rep_out: Rep, group: Group, *, by: str = "coefficients", bias: bool = True) -> None:
         super().__init__()
         if by not in ("coefficients", "projection"):
             raise ValueError(f'by must be "coefficients" or "projection"; got {by!r}')
