@@ -12,7 +12,6 @@ from torch import Tensor
 
 from torsor.audit import Report
 from torsor.find._identify import bracket_defect, name_of
-from torsor.groups import Group
 
 ROUNDING = 1e4
 """Singular values up to so many units of rounding are zero."""
@@ -46,7 +45,8 @@ class Breaking:
 
     Arguments:
         group: its name.
-        level: the largest level among unit generators of it; 0 for an exact symmetry.
+        level: the largest level among unit generators of it; 0 for an exact symmetry. Where it is broken, a direction
+            that was found near it may have a smaller one, which is no generator of the candidate.
         interval: 95 % bootstrap interval of the level.
         inside: whether its algebra lies in the one that was found.
         error, error_se: equivariance error over the whole group with its standard error, where it was measured: it sees
@@ -148,12 +148,13 @@ def algebra_report(
     out: Tensor,
     basis: Tensor,
     tol: float | None,
-    candidates: Sequence[Group],
+    candidates: Sequence[Tensor],
     resamples: int,
     generator: torch.Generator | None,
     floor: float | None = None,
     r2: float | None = None,
     errors: Sequence[tuple[float, float]] = (),
+    names: Sequence[str] = (),
 ) -> AlgebraReport:
     """The report on the defects (n, ..., directions) of the generators in `basis` (directions, m, m), orthonormal."""
     if tol is not None and not (math.isfinite(tol) and tol > 0):
@@ -179,10 +180,10 @@ def algebra_report(
     dim, nearly = kinds.count("exact"), kinds.count("approximate")
     name, wider = name_of(generators[:dim]), name_of(generators[: dim + nearly], NEARLY)
     breaking = []
-    for i, (group, span) in enumerate(zip(candidates, _spans(candidates, basis), strict=True)):
+    for i, span in enumerate(_spans(candidates, basis)):
         level = _level(samples, out, span)
         error, se = errors[i] if errors else (None, None)
-        breaking.append(Breaking(str(group), level, spread[i], level <= limit, error, se))
+        breaking.append(Breaking(names[i], level, spread[i], level <= limit, error, se))
     return AlgebraReport(
         directions, dim, nearly, name, wider, bracket_defect(generators[:dim]), limit, floor, r2, tuple(breaking),
         _words(directions, dim, nearly, name, wider, breaking, r2, floor),
@@ -206,15 +207,11 @@ def _level(samples: Tensor, out: Tensor, span: Tensor) -> float:
     return float(torch.linalg.matrix_norm((samples @ span).flatten(0, 1), 2) / out.double().norm())
 
 
-def _spans(candidates: Sequence[Group], basis: Tensor) -> list[Tensor]:
-    """Orthonormal coordinates (directions, k) of the algebra of each candidate."""
+def _spans(candidates: Sequence[Tensor], basis: Tensor) -> list[Tensor]:
+    """Orthonormal coordinates (directions, k) of the algebra of each candidate, given by generators."""
     spans = []
-    for group in candidates:
-        X = group.basis(torch.float64).to(basis.device)
-        if tuple(X.shape[1:]) != tuple(basis.shape[1:]):
-            m = basis.shape[-1]
-            raise TypeError(f"candidates must act by {m} x {m} matrices; got {group}, {tuple(X.shape[1:])}")
-        coordinates = torch.einsum("kij,cij->kc", basis.double(), X)
+    for X in candidates:
+        coordinates = torch.einsum("kij,cij->kc", basis.double(), X.to(basis.device, torch.float64))
         spans.append(torch.linalg.qr(coordinates)[0] if len(X) else coordinates)
     return spans
 

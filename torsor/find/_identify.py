@@ -111,7 +111,7 @@ def _affine(generators: Tensor, same: float) -> str:
 
 
 def _without(generators: Tensor, others: Tensor, same: float) -> Tensor:
-    """An orthonormal basis of what is orthogonal, in the span of the generators, to those of `others` that lie in it."""
+    """An orthonormal basis of the span of the generators less those of `others` that lie in it."""
     flat, given = generators.flatten(1), others.flatten(1)
     inside = given @ flat.mT
     _, values, right = torch.linalg.svd(inside, full_matrices=True)

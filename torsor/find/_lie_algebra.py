@@ -78,7 +78,14 @@ def lie_algebra(
         raise ValueError(f"f must return ({len(X)}, {rep_out.dim(group)}) for {rep_out} on R^{d}; got {got}")
     defect = torch.stack([_defect(f, X, out, A, B) for A, B in zip(into, onto, strict=True)], -1)
     basis = group.basis(torch.float64).to(X.device)
-    return algebra_report(defect, out, basis, tol, candidates or (), resamples, generator)
+    spans = []
+    for candidate in candidates or ():
+        generators = candidate.basis(torch.float64)  # type: ignore[attr-defined]
+        if tuple(generators.shape[1:]) != (d, d):
+            raise TypeError(f"candidates must act on R^{d} by matrices; got {candidate}")
+        spans.append(generators)
+    names = [str(c) for c in candidates or ()]
+    return algebra_report(defect, out, basis, tol, spans, resamples, generator, names=names)
 
 
 @full_precision
