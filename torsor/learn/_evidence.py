@@ -60,6 +60,8 @@ class EvidenceRule:
     joint rows of the report.
 
     Arguments:
+        start_at: what all residuals are multiplied by beside the loss before the first step: all candidates are asked for
+            at first, and the data lift what they contradict.
         warmup: share of the training before the first step.
         every: epochs between steps.
         damping: power of the factor of each step.
@@ -73,10 +75,11 @@ class EvidenceRule:
     Immer et al. 2021 (arXiv 2104.04975) for evidence while training.
 
     >>> EvidenceRule().start(2)
-    Strengths(groups=tensor([1., 1.]), ridge=1.0, scale=0.0)
+    Strengths(groups=tensor([1., 1.]), ridge=0.0001, scale=1.0)
     """
 
-    warmup: float = 0.1
+    start_at: float = 1.0
+    warmup: float = 0.25
     every: int = 5
     damping: float = 0.5
     mean_over: str = "numbers"
@@ -84,6 +87,8 @@ class EvidenceRule:
     has_ridge = True
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_at) and self.start_at > 0):
+            raise ValueError(f"start_at must be positive; got {self.start_at}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a share in [0, 1); got {self.warmup}")
         if self.every < 1:
@@ -94,8 +99,8 @@ class EvidenceRule:
             raise ValueError(f'mean_over must be "numbers" or "samples"; got {self.mean_over!r}')
 
     def start(self, groups: int) -> Strengths:
-        """All strengths 1; nothing is asked for until the noise is known."""
-        return Strengths(torch.ones(groups), ridge=1.0, scale=0.0)
+        """All strengths 1, in units of the loss; next to no ridge."""
+        return Strengths(torch.ones(groups), ridge=1e-4, scale=float(self.start_at))
 
     def wants(self, epoch: int, epochs: int) -> bool:
         """After the warm-up, every so many epochs."""
@@ -113,13 +118,19 @@ class EvidenceRule:
             )
         shares = shares_of(per, found)
         noise = found.noise(0.0)
-        for _ in range(2):  # the noise and the number of determined parameters determine each other
+        for _ in range(3):  # the noise and the number of determined parameters determine each other
+            # the penalty is what it was, in units of the negative log likelihood
+            unit = per.scale / self._scale(found, noise)
+            groups, ridge = (per.strengths.double() * unit).clamp(LOWEST, HIGHEST), max(per.ridge * unit, LOWEST)
             scaled = [s._replace(curvature=s.curvature / noise) for s in shares]
-            step = fixed_point(per.strengths.double(), per.ridge, scaled, self.damping)
+            step = fixed_point(groups, ridge, scaled, self.damping)
             noise = found.noise(step.determined)
-        per_loss = found.numbers if self.mean_over == "numbers" else found.samples
-        scale = (2 * noise if found.likelihood == "gaussian" else 1.0) / per_loss
-        return Strengths(step.groups.to(per.strengths), step.ridge, scale)
+        return Strengths(step.groups.to(per.strengths), step.ridge, self._scale(found, noise))
+
+    def _scale(self, found: Curvature, noise: float) -> float:
+        """Of the loss in units of the negative log likelihood."""
+        count = found.numbers if self.mean_over == "numbers" else found.samples
+        return (2 * noise if found.likelihood == "gaussian" else 1.0) / count
 
 
 def fixed_point(strengths: Tensor, ridge: float, shares: Sequence[Share], damping: float = 0.5) -> Step:
