@@ -1,5 +1,6 @@
 """How strengths move: the power rule, the evidence, and what they find on a problem with a solution."""
 
+import contextlib
 import math
 
 import pytest
@@ -17,11 +18,11 @@ GRID = torch.logspace(-2, 3, 60)
 
 
 def errors(n, tau, seeds, structured=True):
-    """Mean squared errors of the weight for each method; the ratios lambda_g / lambda_I; how often O(2)xy came first."""
+    """Mean squared errors of the weight by method; lambda_g / lambda_I; how often O(2)xy came first."""
     sums, firsts, ratios, ridge = {}, {}, [], torch.zeros(len(GRID))
     for seed in range(seeds):
         x, y, W = planted(seed, n, tau, structured)
-        square = lambda found: float((found - W).square().sum())
+        square = lambda found, W=W: float((found - W).square().sum())
         fits = {name: fit_linear(x, y, T(2), T(2), GROUPS, rule) for name, rule in RULES.items()}
         found = {"least squares": least_squares(x, y), "O(3)": hard(x, y, O(3)), "O(2)xy": hard(x, y, GROUPS[0])}
         for name, weight in (found | {name: fit.weight for name, fit in fits.items()}).items():
@@ -139,11 +140,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
         layer, data = layer_and_data()
         per = learn.PERegularizer(layer, strengths=PowerRule(1.0, warmup=0.5))
         objective = learn.regularised(learn.mse, per)
-        stop = learn.fit
-        try:
-            stop(layer, data, objective, epochs=10, batch_size=20, lr=0.02, checkpoint=folder, loggers=[Kill(epochs)])
-        except KeyboardInterrupt:
-            pass
+        how = {"epochs": 10, "batch_size": 20, "lr": 0.02, "checkpoint": folder}
+        with contextlib.suppress(KeyboardInterrupt):
+            learn.fit(layer, data, objective, **how, loggers=[Kill(epochs)])
         return layer, per
 
     whole, per = train(99, tmp_path / "a")

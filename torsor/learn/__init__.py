@@ -9,8 +9,9 @@ from torsor.learn._fit_linear import LinearFit, fit_linear
 from torsor.learn._layer_reps import LayerReps, attach
 from torsor.learn._loggers import CSVLogger, Logger, TensorBoardLogger
 from torsor.learn._objective import Objective, Step, augmented, cross_entropy, mse, predict, square_error
+from torsor.learn._on_slots import OnSlots, SlotReps, output_shape, slot_reps
 from torsor.learn._per import PERegularizer
-from torsor.learn._regularised import regularised
+from torsor.learn._regularised import regularised, with_prior
 from torsor.learn._sampled import SampledRegularizer
 from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
 from torsor.learn._strengths import Fixed, PowerRule, StrengthRule, Strengths
@@ -36,11 +37,13 @@ __all__ = [
     "LinearFit",
     "Logger",
     "Objective",
+    "OnSlots",
     "PERegularizer",
     "PowerRule",
     "Products",
     "RPPLinear",
     "SampledRegularizer",
+    "SlotReps",
     "SoftEMLP",
     "SoftLinear",
     "Step",
@@ -57,7 +60,10 @@ __all__ = [
     "fit_linear",
     "gated",
     "mse",
+    "output_shape",
     "predict",
     "regularised",
+    "slot_reps",
     "square_error",
+    "with_prior",
 ]

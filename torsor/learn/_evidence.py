@@ -60,8 +60,8 @@ class EvidenceRule:
     joint rows of the report.
 
     Arguments:
-        start_at: what all residuals are multiplied by beside the loss before the first step: all candidates are asked for
-            at first, and the data lift what they contradict.
+        start_at: what all residuals are multiplied by, beside the loss, before the first step: all candidates are asked
+            for at first, and the data lift what they contradict.
         warmup: share of the training before the first step.
         every: epochs between steps.
         damping: power of the factor of each step.

@@ -87,3 +87,33 @@ class regularised:
         size, device = self.batch_size, self.per.strengths.device
         batches = (self._data[slice(i, i + size)].to(device=device) for i in range(0, len(self._data), size))
         return curvature(self.per.model, batches, self.likelihood, layers=self.per.layers)
+
+
+class with_prior:
+    """An objective less the log prior of a model that has one, such as `RPPEMLP`. Validation sees the objective alone.
+
+    Arguments:
+        objective: what is minimised.
+        net: has `log_prior()`.
+
+    >>> import torch
+    >>> from torsor import learn
+    >>> from torsor.actions import V
+    >>> from torsor.data import Samples
+    >>> from torsor.groups import O
+    >>> layer, x = learn.RPPLinear(V, V, O(3)), torch.randn(8, 3)
+    >>> bool(learn.with_prior(learn.mse, layer)(layer, Samples(x, x))[0] > learn.mse(layer, Samples(x, x))[0])
+    True
+    """
+
+    def __init__(self, objective: Objective, net: nn.Module) -> None:
+        self.objective, self.net = objective, net
+
+    def __call__(self, model: Callable[..., Any], batch: Samples) -> tuple[Tensor, Logs]:
+        """The loss less the log prior."""
+        loss, logs = self.objective(model, batch)
+        return loss - self.net.log_prior(), logs  # type: ignore[operator]
+
+    def validate(self, model: Callable[..., Any], batch: Samples) -> tuple[Tensor, Logs]:
+        """The objective alone."""
+        return getattr(self.objective, "validate", self.objective)(model, batch)
