@@ -18,9 +18,19 @@ def test_inertia_runs_through(inertia):
         assert words in page
 
 
-@pytest.mark.parametrize("name", ["inertia"])
+@pytest.mark.parametrize("name", ["inertia", "discover"])
 def test_nothing_is_claimed_before_anything_was_measured(name):
     study = builtin_study(name)
     assert {claim.verdict for claim in study.claims([], "desk")} == {"not tested"}
     assert study.answer([], "desk").recommended is None
     assert study.trials("paper")
+
+
+def test_discover_finds_rotations_scaling_and_the_level_of_breaking(tmp_path):
+    result = run_study(builtin_study("discover"), "smoke", tmp_path)
+    assert result.complete
+    tested = [claim for claim in result.claims if claim.holds is not None]
+    assert len(tested) == 6
+    assert all(claim.holds for claim in tested), [claim for claim in tested if not claim.holds]
+    assert "so(3) + scaling" in result.answer.headline
+    assert "so(2) + translations" in result.answer.reasons[-1]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from torsor.symmetry import Inputs
 
-HIDDEN, LAYERS, EPOCHS, BATCH = 128, 2, 300, 64
-"""Of the networks: width, hidden layers, passes over the data, samples per step."""
+HIDDEN, LAYERS, BATCH = 128, 2, 64
+"""Of the networks: width, hidden layers, samples per step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class StandIn:
         return (one(*args, **kwargs) + other(*args, **kwargs)) / 2
 
 
-def stand_in(X: Inputs, Y: Tensor, seed: int = 0) -> StandIn:
+def stand_in(X: Inputs, Y: Tensor, seed: int = 0, epochs: int = 300) -> StandIn:
     """Networks trained on data: a multilayer perceptron on all inputs side by side, in units of their deviations.
 
     Raises:
@@ -51,7 +51,7 @@ def stand_in(X: Inputs, Y: Tensor, seed: int = 0) -> StandIn:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(2 * seed + number)
             net = _Standardised(data[rest])
-        learn.fit(net, data[half], learn.mse, epochs=EPOCHS, batch_size=BATCH, lr=3e-3, seed=2 * seed + number)
+        learn.fit(net, data[half], learn.mse, epochs=epochs, batch_size=BATCH, lr=3e-3, seed=2 * seed + number)
         networks.append(net)
     found = StandIn((networks[0], networks[1]), 0.0)
     with torch.no_grad():

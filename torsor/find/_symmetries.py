@@ -28,6 +28,7 @@ def symmetries(
     tol: float | None = None,
     samples: int = 8,
     resamples: int = 100,
+    epochs: int = 300,
     seed: int = 0,
 ) -> AlgebraReport:
     """Which transformations of space leave a function, a model or data as they are, and how exactly.
@@ -48,6 +49,7 @@ def symmetries(
         tol: largest level that counts as zero.
         samples: elements for each input in the equivariance errors.
         resamples: of the bootstrap.
+        epochs: passes over the data in the training of the networks that stand in for it.
         seed: of everything that is random.
 
     Raises:
@@ -71,7 +73,7 @@ def symmetries(
         if X is not None or len(f) != 2:
             raise TypeError("f must be a function, with X its inputs; or the pair (X, Y) of data, without X")
         X = as_inputs(f[0])
-        learned = stand_in(X, f[1], seed)
+        learned = stand_in(X, f[1], seed, epochs)
         f = learned.call
     if X is None or inputs is None or output is None:
         raise TypeError("symmetries needs X, and the actions of inputs and output")
