@@ -18,7 +18,7 @@ def test_inertia_runs_through(inertia):
         assert words in page
 
 
-@pytest.mark.parametrize("name", ["inertia", "discover"])
+@pytest.mark.parametrize("name", ["inertia", "discover", "cosine", "flights"])
 def test_nothing_is_claimed_before_anything_was_measured(name):
     study = builtin_study(name)
     assert {claim.verdict for claim in study.claims([], "desk")} == {"not tested"}
@@ -34,3 +34,16 @@ def test_discover_finds_rotations_scaling_and_the_level_of_breaking(tmp_path):
     assert all(claim.holds for claim in tested), [claim for claim in tested if not claim.holds]
     assert "so(3) + scaling" in result.answer.headline
     assert "so(2) + translations" in result.answer.reasons[-1]
+
+
+def test_cosine_reads_off_the_law_which_symmetry_is_broken(tmp_path):
+    result = run_study(builtin_study("cosine"), "smoke", tmp_path)
+    assert result.complete
+    assert result.claims[0].holds
+
+
+def test_flights_are_skipped_with_the_reason_or_run_through(tmp_path):
+    result = run_study(builtin_study("flights"), "smoke", tmp_path)
+    assert result.complete
+    reasons = {record.reason for record in result.records if record.status == "skipped"}
+    assert all("pip install --no-deps traffic==2.13" in reason for reason in reasons)
