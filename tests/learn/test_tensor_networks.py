@@ -125,3 +125,14 @@ def test_bad_input_is_refused_in_words():
         RPPLinear(V, V, O(3), sigma_basic=0.0)
     with pytest.raises(ValueError, match="canonical order"):
         Gate(V + Scalar(), O(3))
+
+
+def test_networks_are_saved_and_loaded_with_what_was_drawn(tmp_path):
+    from safetensors.torch import load_model, save_model
+
+    nets = [SoftEMLP(2 * V, T(2), [O2xy], channels=12 * Scalar() + 3 * V + T(2), layers=1) for _ in range(2)]
+    x = torch.randn(4, 6)
+    assert not torch.allclose(nets[0](x), nets[1](x))
+    save_model(nets[0], str(tmp_path / "net.safetensors"))
+    load_model(nets[1], str(tmp_path / "net.safetensors"))
+    assert torch.equal(nets[0](x), nets[1](x))

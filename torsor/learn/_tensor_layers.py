@@ -97,7 +97,7 @@ class Products(nn.Module):
 
     def _add(self, kind: str, large: TensorType, small: TensorType, out: Factors) -> None:
         number, copies = len(self.products), self.where[out][1].copies
-        chosen = torch.randperm(large.copies)[: min(large.copies, large.size)]
+        chosen = torch.randperm(large.copies)[: min(large.copies, large.size)].clone()  # a view cannot be saved
         self.register_buffer(f"_sel{number}", chosen)
         theta = torch.randn(copies, small.copies * len(chosen)) / math.sqrt(small.copies * len(chosen))
         self.register_parameter(f"theta{number}", nn.Parameter(theta))

@@ -40,7 +40,7 @@ class Inertia(Comparison):
             backbone={"hidden": 128, "layers": 3},
             arms=_arms({"hidden": _HIDDEN, "layers": 2}, lambda_0=3.0),
             seeds=(0, 1, 2),
-            epochs=300,
+            epochs=200,
             batch_size=100,
             lr=3e-3,
             audit_samples=64,
