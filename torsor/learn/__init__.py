@@ -11,6 +11,7 @@ from torsor.learn._loggers import CSVLogger, Logger, TensorBoardLogger
 from torsor.learn._objective import Objective, Step, augmented, cross_entropy, mse, predict, square_error
 from torsor.learn._on_slots import OnSlots, SlotReps, output_shape, slot_reps
 from torsor.learn._per import PERegularizer
+from torsor.learn._project_towards import EquivarianceBound, project_towards
 from torsor.learn._regularised import regularised, with_prior
 from torsor.learn._sampled import SampledRegularizer
 from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
@@ -27,6 +28,7 @@ __all__ = [
     "CheckpointError",
     "Curvature",
     "DivergedError",
+    "EquivarianceBound",
     "EquivariantLinear",
     "EvidenceRule",
     "FitResult",
@@ -62,6 +64,7 @@ __all__ = [
     "mse",
     "output_shape",
     "predict",
+    "project_towards",
     "regularised",
     "slot_reps",
     "square_error",

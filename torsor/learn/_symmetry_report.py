@@ -5,21 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from torsor.actions import Rep, equivariant_basis
+from torsor.actions import Perm, Regular, Rep, Scalar, equivariant_basis
 from torsor.audit import Report
 from torsor.audit._chart import line_chart
 from torsor.groups import Group, GroupOfMatrices, join
-from torsor.learn._layer_reps import matrix_of, symmetry_scores
+from torsor.learn._layer_reps import LayerReps, check_finite, matrix_of, symmetry_scores
 from torsor.symmetry import Inputs, Symmetry
 
 if TYPE_CHECKING:
     from torsor.learn._per import PERegularizer
 
+POINTWISE = (nn.ReLU, nn.SiLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.Softplus)
 KEPT_SCORE = 0.95
 KEPT_ERROR = 2.0
 """A candidate is kept if its score is as high as this and its error at most so many times that of the best one."""
@@ -61,6 +63,8 @@ class SymmetryReport(Report):
         joint: one for each union of candidates that were kept: their support together, which no split of the strengths
             among them can hide.
         layers: one for each candidate and layer.
+        exposed: layers with outputs that are not all scalars, straight before a function of single numbers, such as
+            `nn.ReLU` in an `nn.Sequential`: there the model leaves the group, whatever the penalty is.
         history: strengths and residuals of each epoch.
         words: the verdict.
     """
@@ -68,6 +72,7 @@ class SymmetryReport(Report):
     groups: tuple[GroupFinding, ...]
     joint: tuple[GroupFinding, ...]
     layers: tuple[GroupFinding, ...]
+    exposed: tuple[str, ...]
     history: tuple[dict[str, Any], ...]
     words: str
 
@@ -92,7 +97,10 @@ class SymmetryReport(Report):
         ]
 
     def facts(self) -> dict[str, str]:
-        return {
+        found = (
+            {"exposed": f"{', '.join(self.exposed)}: activations there commute with no group"} if self.exposed else {}
+        )
+        return found | {
             "score": "1 for an equivariant weight, about 0 for a random one; of the weights, not of the biases",
             "error": "of the whole network, |f(g x) - g f(x)| / (|f(g x)| + |g f(x)|); activations, bilinear parts and"
             " biases count here and not in R",
@@ -115,8 +123,6 @@ def report(
     per: PERegularizer, inputs: Inputs | None, symmetries: Sequence[Symmetry] | None, samples: int
 ) -> SymmetryReport:
     """The report of a regulariser; its arguments are those of `PERegularizer.report`."""
-    from torsor.learn._layer_reps import check_finite
-
     for name, layer in per.layers.items():
         check_finite(matrix_of(layer, name), name)
     errors = [(None, None)] * len(per.groups) if inputs is None else _errors(per, inputs, symmetries, samples)
@@ -129,7 +135,31 @@ def report(
     whole = [_with(f, verdict=_verdict(f, best)) for f in whole]
     kept = [g for g, f in zip(per.groups, whole, strict=True) if f.verdict == "kept"]
     joint = [_with(f, verdict=_verdict(f, None)) for f in _joint(per, kept)]
-    return SymmetryReport(tuple(whole), tuple(joint), tuple(per_layer), tuple(per.history), _words(whole, joint))
+    exposed = _exposed(per)
+    words = _words(whole, joint)
+    if exposed:
+        words += f" Activations after {', '.join(exposed)} break the symmetry outside the penalty."
+    return SymmetryReport(tuple(whole), tuple(joint), tuple(per_layer), exposed, tuple(per.history), words)
+
+
+def _exposed(per: PERegularizer) -> tuple[str, ...]:
+    """The layers that a pointwise activation follows although their outputs are tensors."""
+    names = {layer: name for name, layer in per.layers.items()}
+    found = []
+    for parent in per.model.modules():
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for layer, after in itertools.pairwise(parent):
+            if layer in names and isinstance(after, POINTWISE) and not _pointwise_is_fine(layer):
+                found.append(names[layer])
+    return tuple(found)
+
+
+def _pointwise_is_fine(layer: nn.Module) -> bool:
+    """Whether functions of single numbers commute with the outputs: scalars, and representations by permutations."""
+    reps: LayerReps = layer.reps  # type: ignore[assignment]
+    types = [t for g in reps.groups for t in reps.rep_out.canonical(g).types]
+    return all(isinstance(f, Perm | Regular) for t in types for f in t.factors)
 
 
 def _measured(per: PERegularizer, group: Group) -> tuple[list[GroupFinding], GroupFinding]:
@@ -144,8 +174,6 @@ def _measured(per: PERegularizer, group: Group) -> tuple[list[GroupFinding], Gro
         size, n = float(W.square().sum()), W.numel()
         residual = away / 2
         if per.include_bias and layer.bias is not None:
-            from torsor.actions import Scalar
-
             offset = equivariant_basis(group, Scalar(), layer.reps.rep_out).to(W.device)  # type: ignore[union-attr, arg-type]
             residual += float(offset.residual(layer.bias.double().unsqueeze(-1)).square().sum()) / 2  # type: ignore[union-attr, operator]
         rows.append(GroupFinding(str(group), name, residual, _score(away, size, basis.rank, n), None, basis.rank / n))
@@ -204,6 +232,4 @@ def _words(whole: Sequence[GroupFinding], joint: Sequence[GroupFinding]) -> str:
 
 
 def _with(finding: GroupFinding, **changes: Any) -> GroupFinding:
-    from dataclasses import replace
-
     return replace(finding, **changes)
