@@ -91,5 +91,5 @@ def lie_algebra(
 @full_precision
 def _defect(f: Callable[[Tensor], Tensor], X: Tensor, out: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """`J_f(x) A x - B f(x)` for each row, (n, dim_out)."""
-    _, moved = torch.func.jvp(f, (X,), (X @ A.mT,))
+    moved = torch.func.jvp(f, (X,), (X @ A.mT,))[1]
     return (moved - out @ B.mT).detach()

@@ -120,7 +120,7 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
             g = eye + t * A
             return law.call(f, law.act(g, X)) - law.act_output(g, out, X)
 
-        _, change = torch.func.jvp(difference, (time,), (torch.ones_like(time),))
+        change = torch.func.jvp(difference, (time,), (torch.ones_like(time),))[1]
         columns.append(change.detach().reshape(len(change), -1))
     size = float(basis[0].norm())
     return out.detach().reshape(len(out), -1), torch.stack(columns, -1) / size

@@ -39,7 +39,7 @@ class LayerReps(nn.Module):
     @property
     def shape(self) -> tuple[int, int]:
         """(dim_out, dim_in) of the weight."""
-        return self.bases[0].shape
+        return self.bases[0].shape  # type: ignore[return-value]
 
     def residuals(
         self, weight: Float[Tensor, "dim_out dim_in"], bias: Float[Tensor, " dim_out"] | None = None
@@ -60,8 +60,8 @@ class LayerReps(nn.Module):
         return symmetry_scores(self._weight.sizes(weight), weight.square().sum(), ranks, weight.numel())
 
     def _pack(self) -> None:
-        self._weight = Annihilator(list(self.bases))
-        self._bias = Annihilator(list(self.bias_bases))
+        self._weight = Annihilator(list(self.bases))  # type: ignore[arg-type]
+        self._bias = Annihilator(list(self.bias_bases))  # type: ignore[arg-type]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LayerReps:
         super()._apply(fn, recurse)

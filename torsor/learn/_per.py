@@ -81,7 +81,7 @@ class PERegularizer(nn.Module):
             check_finite(matrix_of(layer, name), name)
         self._model, self._layers = (model,), layers  # not registered: the parameters are the model's
         held = _common_groups(layers)
-        self.groups = held if groups is None else check_groups([getattr(g, "group", g) for g in groups])
+        self.groups = held if groups is None else check_groups([_group_of(g) for g in groups])
         if missing := [g for g in self.groups if g not in held]:
             raise ValueError(f"groups must be among those of the layers, {held}; got {missing[0]} too")
         self.include_bias = include_bias
@@ -186,6 +186,10 @@ class PERegularizer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{len(self._layers)} layers, {', '.join(map(str, self.groups))}, {self.rule}"
+
+
+def _group_of(candidate: Group | Symmetry) -> Group:
+    return candidate.group if isinstance(candidate, Symmetry) else candidate
 
 
 def _reps_of(layer: nn.Module) -> LayerReps | None:

@@ -96,7 +96,7 @@ class SampledRegularizer(nn.Module):
         residuals = torch.stack(self._seen).mean(0)
         self._seen = []
         self.history.append({"epoch": epoch, "residuals": residuals.tolist(), "strengths": self.strengths.tolist()})
-        found = self.rule.update(self, epoch, n_epochs, **stats)
+        found = self.rule.update(self, epoch, n_epochs, **stats)  # type: ignore[arg-type]
         if found is not None:
             self.set(found)
         numbers = {f"residual_{g}": float(r) for g, r in zip(self.groups, residuals, strict=True)}

@@ -54,7 +54,7 @@ class SoftLinear(nn.Linear):
         self.reps = reps.to(self.weight.device, self.weight.dtype)
         start_orthogonal(self.weight, self.bias)
         with torch.no_grad():
-            projected = self.reps.bases[0].project(self.weight)
+            projected = self.reps.bases[0].project(self.weight)  # type: ignore[operator]
             if start == "halfsoft":
                 self.weight.copy_((self.weight + projected) / 2)
             elif start == "rpp":

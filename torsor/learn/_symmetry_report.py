@@ -184,8 +184,8 @@ def _measured(per: PERegularizer, group: Group) -> tuple[list[GroupFinding], Gro
 
 
 def _score(left: float, whole: float, rank: int, unknowns: int) -> float | None:
-    numbers = (torch.tensor(float(x), dtype=torch.float64) for x in (left, whole, rank))
-    score = float(symmetry_scores(*numbers, unknowns))
+    a, b, r = (torch.tensor(float(x), dtype=torch.float64) for x in (left, whole, rank))
+    score = float(symmetry_scores(a, b, r, unknowns))
     return None if math.isnan(score) else score
 
 

@@ -47,7 +47,8 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
 
     n, tau, seeds = config["samples"], config["tau"], config["seeds"]
     rules = {"power rule": PowerRule(config["lambda_0"]), "evidence": EvidenceRule()}
-    sums, first = dict.fromkeys(METHODS, 0.0), dict.fromkeys(rules, 0)
+    sums: dict[str, float] = dict.fromkeys(METHODS, 0.0)
+    first = dict.fromkeys(rules, 0)
     grid = torch.logspace(-2, 3, 60)
     along = torch.zeros(len(grid))
     for seed in range(seeds):
