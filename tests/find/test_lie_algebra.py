@@ -39,3 +39,63 @@ def test_the_level_of_breaking_is_read_off(alpha, level):
     assert report.approximate == 2
     if alpha != -1:  # with a whole column struck out the other two generators are rotations no more
         assert report.approximate_name == "so(3) + scaling"
+
+
+def test_candidates_are_read_off_the_same_matrix():
+    about_z, about_x = (embed(SO(2), axes, 3) for axes in [(0, 1), (1, 2)])
+    report = found(0.1, candidates=[SO(3), about_z, about_x, Scaling(3)])
+    assert [b.inside for b in report.breaking] == [False, True, False, True]
+    assert report.breaking[0].level >= report.breaking[2].level > report.levels[2]
+    assert "SO(3): broken at the level" in report.words
+
+
+def test_generators_span_what_they_are_called():
+    turns = found(0.0).algebra
+    so3 = SO(3).basis(torch.float64).flatten(1)
+    scaling = torch.eye(3, dtype=torch.float64).reshape(1, 9)
+    for X in torch.cat([so3, scaling]):
+        inside = turns.flatten(1).mT @ (turns.flatten(1) @ X)
+        assert torch.allclose(inside, X, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("law", "rep_in", "d", "name"),
+    [
+        (lambda x: torch.linalg.det(x.unflatten(1, (3, 3))).unsqueeze(1), 3 * V, 3, "sl(3)"),
+        (lambda x: torch.linalg.det(x.unflatten(1, (2, 2))).unsqueeze(1), 2 * V, 2, "sl(2)"),
+        (lambda x: (x[:, :1] ** 2 - x[:, 1:].square().sum(1, keepdim=True)).exp(), V, 4, "so(1, 3)"),
+        (lambda x: x.square().sum(1, keepdim=True), V, 4, "so(4)"),
+        (lambda x: x[:, :1] / x[:, 1:2].exp(), V, 2, "none"),
+    ],
+    ids=["volume", "area", "interval", "length", "nothing"],
+)
+def test_algebras_are_called_by_their_names(law, rep_in, d, name):
+    X = 0.5 * torch.randn(80, rep_in.dim(SO(d)), dtype=torch.float64)
+    assert find.lie_algebra(law, X, rep_in, Scalar(), d).name == name
+
+
+def test_covectors_are_no_vectors_under_all_matrices():
+    """The gradient of a quadratic form: T(1, 1) for the derivative, T(2) for the form differ as soon as lengths move."""
+    X = torch.randn(40, 6, dtype=torch.float64)
+    pairing = lambda x: (x[:, :3] * x[:, 3:]).sum(1, keepdim=True)
+    assert find.lie_algebra(pairing, X, V + V.dual, Scalar(), 3).name == "gl(3)"
+    assert find.lie_algebra(pairing, X, 2 * V, Scalar(), 3).name == "so(3)"
+
+
+@pytest.mark.usefixtures("plain")
+def test_bad_input_is_refused_in_words():
+    X = torch.randn(5, 3, dtype=torch.float64)
+    for bad, words in (
+        (lambda: find.lie_algebra(lambda x: x, X, 2 * V, V, 3), r"X must be \(n, 6\)"),
+        (lambda: find.lie_algebra(lambda x: x[:, :2], X, V, V, 3), r"f must return \(5, 3\)"),
+        (lambda: find.lie_algebra(lambda x: x, X * torch.nan, V, V, 3), "X must be finite"),
+        (lambda: find.lie_algebra(lambda x: x / (x - x), X, V, V, 3), "finite values"),
+        (lambda: find.lie_algebra(lambda x: 0 * x, X, V, V, 3), "vanish"),
+        (lambda: find.lie_algebra(lambda x: x, X, V, V, 3, tol=-1.0), "tol must be positive"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            bad()
+    with pytest.raises(TypeError, match="candidates must act on R\\^3"):
+        find.lie_algebra(lambda x: x, X, V, V, 3, candidates=[O(2)])
+    with pytest.raises(TypeError, match="rep_in must be a Rep"):
+        find.lie_algebra(lambda x: x, X, "V", V, 3)

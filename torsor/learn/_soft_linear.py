@@ -103,6 +103,8 @@ class EquivariantLinear(nn.Module):
         self.bias_basis = equivariant_basis(group, Scalar(), rep_out, dtype=dtype) if bias else None
         free_weight, free_bias = torch.empty(self.basis.shape), torch.empty(self.basis.shape[0])
         start_orthogonal(free_weight, free_bias)
+        if self.basis.rank:  # the projection takes most of a weight away: what is left is as large as a free one was
+            free_weight.mul_(math.sqrt(free_weight.numel() / self.basis.rank))
         with torch.no_grad():
             weight, offset = self.basis, self.bias_basis
             self.weight_parameters = nn.Parameter(

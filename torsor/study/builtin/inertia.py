@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 POWER, EVIDENCE, FREE, RPP = "soft, power rule", "soft, evidence", "soft network, no penalty", "RPP on O(3)"
 RIGHT, WRONG = "EMLP of O(2)xy", "EMLP of O(3)"
 LINEAR = "linear: {0} samples, tau {1:g}"
+_REPEATED = (FREE, POWER, EVIDENCE)  # rows with three seeds at desk scale
 _HIDDEN = [12, 8, 4]
 _NAMES = ("O(2)xy", "O(2)yz", "O(2)xz")
 _PAPER = "Kim et al. 2023 (arXiv 2306.00356)"
@@ -40,7 +41,7 @@ class Inertia(Comparison):
             backbone={"hidden": 128, "layers": 3},
             arms=_arms({"hidden": _HIDDEN, "layers": 2}, lambda_0=3.0),
             seeds=(0, 1, 2),
-            epochs=200,
+            epochs=500,
             batch_size=100,
             lr=3e-3,
             audit_samples=64,
@@ -76,7 +77,11 @@ class Inertia(Comparison):
             Trial(self.name, LINEAR.format(n, tau), 0, {"samples": n, "tau": tau, "seeds": count, "lambda_0": 3.0})
             for n, tau in _planted.SETTINGS
         ]
-        return [*super().trials(scale, seeds), *linear]
+        found = super().trials(scale, seeds)
+        if scale == "desk" and seeds is None:  # the others would take the time and change no claim
+            first = self.plan(scale).seeds[0]
+            found = [trial for trial in found if trial.seed == first or trial.name in _REPEATED]
+        return [*found, *linear]
 
     def run(self, trial: Trial, space: Workspace) -> dict[str, Any]:
         if "tau" in trial.config:
