@@ -6,6 +6,7 @@ import torch
 from torsor import find
 from torsor.actions import Scalar, T, V
 from torsor.data import inertia_law
+from torsor.groups import SO, O, Scaling, embed
 
 REPS = 5 * Scalar() + 5 * V
 
@@ -75,7 +76,7 @@ def test_algebras_are_called_by_their_names(law, rep_in, d, name):
 
 
 def test_covectors_are_no_vectors_under_all_matrices():
-    """The gradient of a quadratic form: T(1, 1) for the derivative, T(2) for the form differ as soon as lengths move."""
+    """T(1, 1) for a pairing, T(2) for a form: they differ as soon as lengths move."""
     X = torch.randn(40, 6, dtype=torch.float64)
     pairing = lambda x: (x[:, :3] * x[:, 3:]).sum(1, keepdim=True)
     assert find.lie_algebra(pairing, X, V + V.dual, Scalar(), 3).name == "gl(3)"
