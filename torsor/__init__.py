@@ -31,7 +31,7 @@ _HOME = {
 _MODULES = "actions audit build data find groups learn persistence study symmetry testing".split()
 
 if TYPE_CHECKING:
-    from torsor import actions, audit, build, data, groups, learn, persistence, study, symmetry, testing
+    from torsor import actions, audit, build, data, find, groups, learn, persistence, study, symmetry, testing
     from torsor.actions import (
         Batch,
         Displacement,
@@ -112,6 +112,7 @@ __all__ = [
     "audit",
     "build",
     "data",
+    "find",
     "groups",
     "learn",
     "persistence",

@@ -10,6 +10,7 @@ from torsor.actions._kernel import AmbiguousRank
 from torsor.actions._layout import Batch, Edges, Layout, Mask, Shared
 from torsor.actions._permutation import Nodes, Pairs
 from torsor.actions._rep import Perm, Regular, Rep, Scalar, T, V, Vector
+from torsor.actions._uniform import uniform_rep
 from torsor.actions._wigner import spherical_harmonics, wigner_3j, wigner_D
 
 Displacement = Vector
@@ -52,6 +53,7 @@ __all__ = [
     "over_middle_axes",
     "pixel_grid",
     "spherical_harmonics",
+    "uniform_rep",
     "wigner_3j",
     "wigner_D",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -99,6 +99,7 @@ class EquivariantBasis(nn.Module):
     def __init__(self, group: Group, rep_in: Rep, rep_out: Rep, method: str, tol: float | None) -> None:
         super().__init__()
         self.group, self.rep_in, self.rep_out = group, rep_in, rep_out
+        self._how = method, tol
         rows, columns = rep_out.canonical(group), rep_in.canonical(group)
         self.shape = (len(rows.permutation), len(columns.permutation))
         self._types = rows.types, columns.types
@@ -163,6 +164,16 @@ class EquivariantBasis(nn.Module):
         """The basis matrices."""
         like = self.blocks[0].vectors if self._gaps else torch.empty(0, dtype=torch.float64)
         return self.from_coefficients(torch.eye(self.rank, dtype=like.dtype, device=like.device))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> EquivariantBasis:
+        """Moved to a wider dtype, the vectors come from the solver again: float32 has lost half of their digits."""
+        before = [block.vectors.dtype for block in self.blocks]
+        super()._apply(fn, recurse)
+        for i, (block, dtype) in enumerate(zip(self.blocks, before)):
+            if torch.finfo(block.vectors.dtype).eps < torch.finfo(dtype).eps:
+                solved = equivariant_kernel(self.group, block.out.factors, block.source.factors, *self._how).vectors
+                setattr(self, f"_vectors{i}", solved.to(block.vectors, copy=True))
+        return self
 
     def extra_repr(self) -> str:
         return f"{self.group}: {self.rep_in} -> {self.rep_out}, rank {self.rank} of {self.shape[0] * self.shape[1]}"

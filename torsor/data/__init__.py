@@ -1,10 +1,13 @@
 """Sources and generators of data, each with its shapes, units, licence and symmetry."""
 
 from torsor.data._charges import resolve_charges, simulate_charges
+from torsor.data._cosine import cosine, cosine_law
 from torsor.data._digits import digits
+from torsor.data._flights import flights
 from torsor.data._graphs import connected_graphs, graph8c, read_graph6
 from torsor.data._graphs_exp import exp_graphs
 from torsor.data._graphs_regular import sr25, strongly_regular_25
+from torsor.data._inertia import inertia, inertia_law
 from torsor.data._meshes import sample_meshes
 from torsor.data._mnist import mnist
 from torsor.data._nbody import nbody, restart_floor
@@ -24,10 +27,15 @@ __all__ = [
     "affnist",
     "affnist_wide",
     "connected_graphs",
+    "cosine",
+    "cosine_law",
     "digits",
     "exp_graphs",
+    "flights",
     "graph8c",
     "homnist",
+    "inertia",
+    "inertia_law",
     "mnist",
     "nbody",
     "normals",

@@ -103,8 +103,8 @@ PAPERS = (
         2023,
         "2306.00356",
         "torsor.learn",
-        "none",
-        "to come; its solver for equivariant linear maps is torsor.actions.equivariant_basis",
+        "partial",
+        "penalties, strengths by evidence and power rule, networks, discovery; the paper's own scale is to come",
     ),
     Paper(
         5,

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from torsor.build.lie._convolution import _check_group, _GroupMixing, shares_of
+from torsor.build.lie._convolution import _check_group, shares_of
 from torsor.build.lie._kernels import GroupWindow, Linear, SpatialBasis
+from torsor.build.lie._learned import GroupMixing
 from torsor.build.lie._numerics import check_real, check_widths
 from torsor.build.lie._sampling import GroupFeature, SamplePlan, as_plan
 from torsor.groups import Group
@@ -106,7 +107,7 @@ class PointGroupConv(nn.Module):
         self.plan = None if plan is None else as_plan(plan)
         self.weighting, self.self_normalised = weighting, self_normalised
         self.window = GroupWindow(group_window, angle_window)
-        self.mixing = _GroupMixing("basis", n, in_channels, out_channels, 1, self.window)
+        self.mixing = GroupMixing("basis", n, in_channels, out_channels, 1, self.window)
         self.space = _PointKernel(n, out_channels, out_channels, radius, resolution)
 
     def forward(

@@ -1,0 +1,91 @@
+"""The front door: actions instead of representations, translations, candidates, data instead of a function."""
+
+import pytest
+import torch
+
+from torsor import find
+from torsor.actions import Point, Scalar, Tensor, Vector
+from torsor.data import inertia_law
+from torsor.groups import SO, O, Scaling, embed
+
+NODE = Vector(per="node")
+about_z, about_x = (embed(O(2), axes, 3) for axes in [(0, 1), (1, 2)])
+
+
+def masses_and_positions(n=64):
+    generator = torch.Generator().manual_seed(0)
+    mass = torch.nn.functional.softplus(torch.randn(n, 5, generator=generator, dtype=torch.float64))
+    return mass, torch.randn(n, 5, 3, generator=generator, dtype=torch.float64)
+
+
+def law(alpha):
+    return lambda m, r: inertia_law(5, alpha)(torch.cat([m, r.flatten(1)], 1)).unflatten(1, (3, 3))
+
+
+ACTIONS = ((Scalar(), NODE), Tensor(2))
+
+
+def test_actions_find_what_representations_find():
+    found = find.symmetries(law(0.0), masses_and_positions(), *ACTIONS)
+    assert (found.dim, found.name) == (4, "so(3) + scaling")
+    assert found.levels[3] <= 1e-14
+
+
+def test_each_candidate_has_its_level_and_its_error_over_the_whole_group():
+    found = find.symmetries(law(0.1), masses_and_positions(), *ACTIONS, candidates=[O(3), about_z, about_x, Scaling(3)])
+    assert [b.inside for b in found.breaking] == [False, True, False, True]
+    # a generator near those of O(3) is better kept than they are
+    assert found.levels[3] < found.breaking[0].level == pytest.approx(0.058, rel=0.1)
+    assert found.breaking[1].error < 1e-14
+    assert found.breaking[0].error > 0.005
+    assert found.breaking[0].error_se < 0.2 * found.breaking[0].error
+    low, high = found.breaking[0].interval
+    assert low < found.breaking[0].level < 1.2 * high
+
+
+def test_translations_are_found_where_there_are_points():
+    x = torch.randn(50, 4, 3, dtype=torch.float64)
+    centred = lambda x: (x - x.mean(1, keepdim=True)).square().sum((1, 2), keepdim=True).squeeze(2)
+    found = find.symmetries(centred, x, Point(per="node"), Scalar(), candidates=[SO(3)])
+    assert found.name == "so(3) + translations"
+    heavy = lambda x: (x - x.mean(1, keepdim=True)).square().sum((1, 2)).unsqueeze(1) + x[:, :, 2].mean(1, keepdim=True)
+    assert find.symmetries(heavy, x, Point(per="node"), Scalar(), d=3).name == "so(2) + 2 of 3 translations"
+
+
+def test_reflections_show_in_the_error_and_not_in_the_level():
+    x = torch.randn(50, 3, 3, dtype=torch.float64)
+    volume = lambda x: torch.linalg.det(x).unsqueeze(1)
+    found = find.symmetries(volume, x, NODE, Scalar(), candidates=[O(3), SO(3)])
+    assert found.name == "sl(3)"
+    assert [b.inside for b in found.breaking] == [True, True]
+    assert found.breaking[0].error > 0.3
+    assert found.breaking[1].error < 1e-12
+
+
+def test_data_are_learned_and_the_floor_is_said():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 2, 2, generator=generator)
+    y = x.square().sum((1, 2)).unsqueeze(1)
+    found = find.symmetries((x, y), inputs=NODE, output=Scalar(), candidates=[SO(2)])
+    assert found.r2 > 0.9
+    assert 0 < found.floor < 0.5
+    assert found.breaking[0].level < 2 * found.floor
+    assert "R²" in found.words
+    assert found.levels[-1] > 3 * found.floor
+
+
+@pytest.mark.usefixtures("plain")
+def test_bad_input_is_refused_in_words():
+    mass, r = masses_and_positions(8)
+    with pytest.raises(TypeError, match="pair"):
+        find.symmetries((r,), inputs=NODE, output=Scalar())
+    with pytest.raises(ValueError, match="finite"):
+        find.symmetries(law(0.0), (mass, r * torch.nan), *ACTIONS)
+    with pytest.raises(ValueError, match="at least 20 samples"):
+        find.symmetries((r, r), inputs=NODE, output=NODE)
+    with pytest.raises(ValueError, match="tol must be positive"):
+        find.symmetries(law(0.0), (mass, r), *ACTIONS, tol=0.0)
+    with pytest.raises(ValueError, match="vanish"):
+        find.symmetries(lambda m, r: torch.zeros(8, 3, 3), (mass, r), *ACTIONS)
+    with pytest.raises(ValueError, match="d must say"):
+        find.symmetries(lambda x: x, mass, Scalar(), Scalar())

@@ -1,0 +1,173 @@
+"""The symmetries of a function, a model or data, given how matrices act on inputs and output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torsor.find._algebra_report import AlgebraReport, algebra_report
+from torsor.find._stand_in import StandIn, stand_in
+from torsor.groups import GL, Affine, Group
+from torsor.symmetry import Inputs, Symmetry, as_inputs
+
+SPACES = (3, 2, 4, 1, 5, 6)
+"""Dimensions of space that are tried, in this order, where nobody says."""
+
+
+def symmetries(
+    f: Callable[..., Any] | tuple[Any, Any],
+    X: Inputs | None = None,
+    inputs: Any = None,
+    output: Any = None,
+    *,
+    candidates: Sequence[Symmetry | Group] = (),
+    d: int | None = None,
+    tol: float | None = None,
+    samples: int = 8,
+    resamples: int = 100,
+    epochs: int = 300,
+    seed: int = 0,
+) -> AlgebraReport:
+    """Which transformations of space leave a function, a model or data as they are, and how exactly.
+
+    `lie_algebra` with the actions of a `Symmetry`: of all matrices of R^d, and of translations too where an input or
+    the output is a `Point`. For each candidate the equivariance error over the whole group is measured beside it, which
+    sees reflections and permutations of the axes, as no generator does.
+
+    Data (X, Y) in place of a function: two networks are trained on halves of it, and their mean stands in. Where their
+    derivatives differ the data do not say what the symmetry is: that is the floor of the levels.
+
+    Arguments:
+        f: takes the inputs and returns one tensor, sample by sample, differentiable; or a pair of inputs and targets.
+        X: the inputs, as `inputs` says; None where `f` is a pair.
+        inputs, output: actions, as in `Symmetry`.
+        candidates: groups, or symmetries, whose breaking is measured.
+        d: dimension of the space; by default that of the candidates, else the one that the shapes fit.
+        tol: largest level that counts as zero.
+        samples: elements for each input in the equivariance errors.
+        resamples: of the bootstrap.
+        epochs: passes over the data in the training of the networks that stand in for it.
+        seed: of everything that is random.
+
+    Raises:
+        ValueError: shapes that do not fit, values that are not finite, or a space that the shapes leave open.
+        TypeError: arguments of the wrong kind.
+
+    Source: as `lie_algebra`.
+
+    >>> import torch
+    >>> from torsor import O, Point, Vector, find
+    >>> x = torch.randn(60, 2, 3, dtype=torch.float64)
+    >>> def pull(x):  # of one point on another
+    ...     away = x[:, 1] - x[:, 0]
+    ...     return away / away.square().sum(1, keepdim=True)
+    >>> found = find.symmetries(pull, x, Point(per="node"), Vector(), candidates=[O(3)])
+    >>> found.name, found.breaking[0].inside
+    ('so(3) + translations', True)
+    """
+    learned: StandIn | None = None
+    if isinstance(f, tuple):
+        if X is not None or len(f) != 2:
+            raise TypeError("f must be a function, with X its inputs; or the pair (X, Y) of data, without X")
+        X = as_inputs(f[0])
+        learned = stand_in(X, f[1], seed, epochs)
+        f = learned.call
+    if X is None or inputs is None or output is None:
+        raise TypeError("symmetries needs X, and the actions of inputs and output")
+    X = as_inputs(X)
+    named = [c if isinstance(c, Symmetry) else Symmetry(c, inputs, output) for c in candidates]
+    law = _everything(X, inputs, output, _space(X, inputs, output, named, d))
+    basis = law.group.basis(torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    if learned is None:
+        out, defect = _defects(f, law, X, basis)
+        floor = r2 = None
+    else:
+        out, defect, floor = _defects_of_two(learned, law, X, basis)
+        r2 = learned.r2
+    basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
+    errors = [_error(f, s, X, samples, seed) for s in named]
+    groups = [_in_space(s.group, law.group) for s in named]
+    names = [str(s.group) for s in named]
+    return algebra_report(defect, out, basis, tol, groups, resamples, generator, floor, r2, errors, names)
+
+
+def _everything(X: Inputs, inputs: Any, output: Any, d: int) -> Symmetry:
+    """The symmetry under all matrices, and under translations where there are points."""
+    plain = Symmetry(GL(d), inputs, output)
+    actions = [a for a, _ in plain.slots(X)] + plain.output_actions
+    return Symmetry(Affine(d, GL(d)), inputs, output) if any(a.feels_translation for a in actions) else plain
+
+
+def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """f(X), (n, k), and the derivative of `f(g x) - g f(x)` along each generator, (n, k, directions)."""
+    law.check(X, values=True)
+    with torch.no_grad():
+        out = law.call(f, X)
+    law.check_output(out, X)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"f must return one tensor; got {type(out).__name__}")
+    leaf = next(x for _, x in law.slots(X) if isinstance(x, Tensor) and x.is_floating_point())
+    eye = torch.eye(basis.shape[-1], dtype=leaf.dtype, device=leaf.device)
+    time = torch.zeros((), dtype=leaf.dtype, device=leaf.device)
+    columns = []
+    for A in basis.to(leaf):
+
+        def difference(t: Tensor, A: Tensor = A) -> Tensor:
+            g = eye + t * A
+            return law.call(f, law.act(g, X)) - law.act_output(g, out, X)
+
+        change = torch.func.jvp(difference, (time,), (torch.ones_like(time),))[1]
+        columns.append(change.detach().reshape(len(change), -1))
+    size = float(basis[0].norm())
+    return out.detach().reshape(len(out), -1), torch.stack(columns, -1) / size
+
+
+def _defects_of_two(learned: StandIn, law: Symmetry, X: Inputs, basis: Tensor) -> tuple[Tensor, Tensor, float]:
+    """The mean of the defects of both networks, and the largest level of half their difference: the floor."""
+    (out, one), (other_out, other) = (_defects(net, law, X, basis) for net in learned.networks)
+    mean = (out + other_out) / 2
+    half = ((one - other) / 2).double().flatten(0, 1)
+    floor = float(torch.linalg.matrix_norm(half, 2) / mean.double().norm())
+    return mean, (one + other) / 2, floor
+
+
+def _error(f: Any, symmetry: Symmetry, X: Inputs, samples: int, seed: int) -> tuple[float, float]:
+    from torsor import audit
+
+    less: dict[str, Any] = dict.fromkeys(("worst", "curve", "parts", "continuity", "float64"), False)
+    device = next(x.device for _, x in symmetry.slots(X) if isinstance(x, Tensor))
+    generator = torch.Generator(device).manual_seed(seed)
+    found = audit.equivariance(f, symmetry, X, samples=samples, generator=generator, **less)
+    return found.error, (found.interval[1] - found.interval[0]) / 3.92  # 95 % intervals
+
+
+def _space(X: Inputs, inputs: Any, output: Any, candidates: Sequence[Symmetry], d: int | None) -> int:
+    if d is not None:
+        return d
+    if candidates:
+        return candidates[0].group.n  # type: ignore[attr-defined]
+    fitting = []
+    for n in SPACES:
+        try:
+            Symmetry(GL(n), inputs, output).check(X)
+            fitting.append(n)
+        except (TypeError, ValueError):
+            continue
+    if len(fitting) != 1:
+        raise ValueError(f"d must say the dimension of the space: the shapes of X fit {fitting or 'none of the usual'}")
+    return fitting[0]
+
+
+def _in_space(group: Group, whole: Group) -> Tensor:
+    """The generators of a candidate as matrices of the size of `whole`."""
+    X = group.basis(torch.float64)  # type: ignore[attr-defined]
+    m = whole.matrix_dim  # type: ignore[attr-defined]
+    if X.shape[-1] == m - 1:  # linear, beside translations
+        X = torch.nn.functional.pad(X, (0, 1, 0, 1))
+    if X.shape[-1] != m:
+        raise TypeError(f"candidates must act on the space of {whole}; got {group}")
+    return X
