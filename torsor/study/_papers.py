@@ -84,7 +84,7 @@ PAPERS = (
         "2310.11366",
         "torsor.groups",
         "partial",
-        "groups, measures, convolutions, orbit pooling, poses, differential invariants; desk scale is to come",
+        "groups, measures, convolutions, orbit pooling, poses, invariants; the studies at desk scale are to come",
     ),
     Paper(
         3,
@@ -205,7 +205,7 @@ PAPERS = (
         2024,
         "2401.01805",
         "torsor.persistence",
-        "partial",
+        "complete",
         "excursion laws, exponents, certificates at any level, in time or steps; simulation; tests of runs; orbits",
     ),
     Paper(
