@@ -14,7 +14,7 @@ from torsor._imports import import_path
 from torsor._tree import leaves
 from torsor.audit import targets
 from torsor.audit._report import plain
-from torsor.audit._suggest import suggestions
+from torsor.build import FrameAveraging
 from torsor.data import _durable
 from torsor.symmetry import Symmetry
 
@@ -38,6 +38,7 @@ class Request:
     seed: int = 0
     arrays: bool = False
     layers: bool = True
+    averaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Answer:
     @property
     def passes(self) -> bool:
         """Whether the symmetry holds."""
-        return audit.passes(self.report, self.request.max_error)
+        reports = [r for r in (self.report, *self.others) if not isinstance(r, audit.LayersReport)]
+        return all(audit.passes(report, self.request.max_error) for report in reports)  # type: ignore[arg-type]
 
     def text(self) -> str:
         """For a terminal."""
@@ -71,7 +73,8 @@ class Answer:
         if kind == "json":
             return self.json() + "\n"
         if kind == "junit":
-            return audit.junit_xml(self.report, self.request.target, self.request.max_error) + "\n"
+            name, allowed = self.request.target, self.request.max_error
+            return audit.junit_xml(self.report, *self.others, name=name, max_error=allowed) + "\n"
         if kind == "badge":
             return audit.badge_svg(self.report)
         return audit.html_page(f"Audit of {self.request.target}", self.report, *self.others, notes=self.advice)
@@ -96,13 +99,15 @@ def run(request: Request) -> Answer:
     generator = torch.Generator().manual_seed(request.seed)
     try:
         function = _on_tensors(target, symmetry, values)
+        if request.averaged:
+            function = FrameAveraging(function, symmetry)
         report = audit.equivariance(function, symmetry, values, tolerance=request.max_error, generator=generator)
-        others = _others(request, target, symmetry, values, report)
+        others = _others(request, target, symmetry, values)
     except Exception as error:
         if request.data is None and (hint := _target.guessed_shapes(slots, leaves(values))):
             raise ValueError(f"{type(error).__name__}: {error} ({hint})") from error
         raise
-    return Answer(request, report, others, suggestions(report, target, symmetry))
+    return Answer(request, report, others, audit.suggestions(report, symmetry.group, gradient=target.gradient))
 
 
 def write(path: Path, text: str) -> None:
@@ -175,9 +180,25 @@ def _on_tensors(target: targets.Target, symmetry: Symmetry, values: Any) -> Call
     return on_arrays
 
 
-def _others(
-    request: Request, target: targets.Target, symmetry: Symmetry, values: Any, report: audit.EquivarianceReport
-) -> tuple[audit.Report, ...]:
-    if request.layers and target.layers and isinstance(target.function, nn.Module):
-        return (audit.layers(target.function, symmetry, values),)
-    return ()
+def _others(request: Request, target: targets.Target, symmetry: Symmetry, values: Any) -> tuple[audit.Report, ...]:
+    found: list[audit.Report] = []
+    module = target.function
+    if request.layers and not request.averaged and isinstance(module, nn.Module) and any(module.children()):
+        found.append(audit.layers(module, symmetry, values))
+    if target.kind == "ase" and not request.averaged and isinstance(values, dict):
+        calculator = targets.make_calculator(request.target)
+        found.append(audit.structures(calculator, _frames(values), seed=request.seed))
+    return tuple(found)
+
+
+def _frames(values: dict[str, torch.Tensor]) -> list[Any]:
+    """The structures of a batch, as ASE has them."""
+    from ase import Atoms
+
+    numbers = values["numbers"] if "numbers" in values else values["species"]
+    frames = []
+    for k, x in enumerate(values["positions"].double()):
+        present = values["mask"][k] if "mask" in values else torch.ones(len(x), dtype=torch.bool)
+        box = {name: values[name][k].numpy() for name in ("cell", "pbc") if name in values}
+        frames.append(Atoms(numbers=numbers[k][present].long().numpy(), positions=x[present].numpy(), **box))
+    return frames

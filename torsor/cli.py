@@ -179,6 +179,9 @@ def audit(
     seed: Annotated[int, typer.Option(help="Of random inputs and elements.")] = 0,
     arrays: Annotated[bool, typer.Option("--arrays", help="The callable takes NumPy arrays.")] = False,
     layers: Annotated[bool, typer.Option(help="Look at the layers of a module too.")] = True,
+    averaged: Annotated[
+        bool, typer.Option("--averaged", help="Audit what torsor.build.FrameAveraging makes of the model.")
+    ] = False,
     as_json: Annotated[str, typer.Option("--json", metavar="FILE|-", help="The report as one JSON object.")] = "",
     junit: Annotated[Path | None, typer.Option(help="JUnit XML, for continuous integration.")] = None,
     html: Annotated[Path | None, typer.Option(help="One page that needs nothing from outside.")] = None,
@@ -187,11 +190,9 @@ def audit(
     """Measure how far a model is from a symmetry. Exit code 0: it holds; 1: it is broken; 2: something is refused."""
     from torsor import _audit_command as command
 
-    answer = command.run(
-        command.Request(
-            target, group, inputs or (), output or (), symmetry, data, samples, max_error, dtype, seed, arrays, layers
-        )
-    )
+    model = {"target": target, "arrays": arrays, "dtype": dtype, "layers": layers, "averaged": averaged}
+    words = {"group": group, "inputs": inputs or (), "output": output or (), "symmetry": symmetry}
+    answer = command.run(command.Request(**model, **words, data=data, samples=samples, max_error=max_error, seed=seed))
     files = {"json": Path(as_json) if as_json not in ("", "-") else None, "junit": junit, "html": html, "badge": badge}
     for kind, path in files.items():
         if path is not None:

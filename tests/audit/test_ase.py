@@ -12,6 +12,7 @@ build = pytest.importorskip("ase.build", reason="needs the extra torsor[molecule
 io = pytest.importorskip("ase.io", reason="needs the extra torsor[molecules]")
 bulk, molecule, write = build.bulk, build.molecule, io.write
 
+CELLS = ("supercells", "lattice shifts")
 EMT = "ase:ase.calculators.emt:EMT()"
 
 
@@ -73,3 +74,39 @@ def test_arguments_that_are_no_literals_are_refused(text):
 def test_what_is_no_calculator_is_refused():
     with pytest.raises(ValueError, match="must name an ASE calculator"):
         load("ase:fractions:Fraction(1)")
+
+
+def test_a_calculator_keeps_supercells_cells_and_permutations():
+    emt = __import__("ase.calculators.emt", fromlist=["EMT"]).EMT()
+    report = audit.structures(emt, [*rattled(bulk("CuAu", "zincblende", 5.0, cubic=True)), molecule("H2O")])
+    assert report.verdict == "exact"
+    counts = {row.elements: row.structures for row in report.errors}
+    assert counts == {
+        "rotations": 2, "reflections": 2, "translations": 2, "permutations": 2, "supercells": 1, "other cells": 1,
+        "lattice shifts": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bend", "broken"),
+    [
+        (lambda atoms: atoms.positions[:, 2].std(), {"rotations", "reflections", *CELLS}),
+        (lambda atoms: float(len(atoms) ** 2), {"supercells"}),
+        (lambda atoms: atoms.cell.lengths().sum(), {"supercells", "other cells"}),
+        (lambda atoms: atoms.positions[0] @ atoms.positions[1], {"translations", "permutations", *CELLS}),
+        (lambda atoms: np.linalg.det(atoms.positions[:3] - atoms.positions[3]), {"reflections", "permutations", *CELLS}),
+    ],
+)  # fmt: skip
+def test_what_a_calculator_breaks_is_told_apart(bend, broken):
+    from ase.calculators.calculator import Calculator
+
+    class Bent(Calculator):
+        implemented_properties = ("energy",)
+
+        def calculate(self, atoms=None, properties=(), system_changes=()):
+            super().calculate(atoms, properties, system_changes)
+            self.results = {"energy": 1.0 + float(bend(atoms))}
+
+    frames = rattled(bulk("Cu", cubic=True))
+    report = audit.structures(Bent(), frames, outputs=["energy"])
+    assert {row.elements for row in report.errors if row.verdict != "exact"} == broken

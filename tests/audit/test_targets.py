@@ -115,6 +115,20 @@ def test_an_exported_program_is_audited(tmp_path):
     assert report.worst.found_by == "gradient ascent"
 
 
+def test_arguments_of_an_exported_program_go_by_place_or_name(tmp_path):
+    class Two(nn.Module):
+        def forward(self, x, *, v):
+            return {"a": x - v, "b": [x.sum(-1)]}
+
+    torch.export.save(torch.export.export(Two(), (X[:4],), {"v": X[:4]}), tmp_path / "two.pt2")
+    call = load(str(tmp_path / "two.pt2")).function
+    for found in (call(X, 2 * X), call(X, v=2 * X), call(v=2 * X, x=X)):
+        torch.testing.assert_close(found["a"], -X)
+        assert found["b"][0].shape == (12, 5)
+    with pytest.raises(TypeError, match="the model takes x, v; got 1 values and w"):
+        call(X, w=X)
+
+
 def test_an_exported_program_of_one_batch_size_takes_every_batch(tmp_path):
     model = Lengths()
     torch.testing.assert_close(load(str(exported(tmp_path, model))).function(X), model(X))

@@ -12,8 +12,10 @@ from torsor.audit._layers import LayerError, LayersReport, layers
 from torsor.audit._measure import OutputError, PartError
 from torsor.audit._report import Report
 from torsor.audit._sources import ErrorSources, error_sources
+from torsor.audit._structures import StructureError, StructuresReport, structures
+from torsor.audit._suggest import suggestions
 from torsor.audit._worst import WorstCase
-from torsor.audit.certificate import Certificate, clopper_pearson
+from torsor.audit.certificate import Certificate, clopper_pearson, scenario
 
 __all__ = [
     "Certificate",
@@ -29,6 +31,8 @@ __all__ = [
     "OutputError",
     "PartError",
     "Report",
+    "StructureError",
+    "StructuresReport",
     "WorstCase",
     "badge_svg",
     "certificate",
@@ -40,5 +44,8 @@ __all__ = [
     "junit_xml",
     "layers",
     "passes",
+    "scenario",
+    "structures",
+    "suggestions",
     "targets",
 ]

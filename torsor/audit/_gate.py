@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from torsor.audit._equivariance_report import EquivarianceReport
 from torsor.audit._report import Report, show
+from torsor.audit._structures import StructuresReport
 
 _COLOURS = {"exact": "#2e7d32", "approximate": "#9a6700", "broken": "#b3261e"}
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -16,7 +17,7 @@ _STYLE = (
 )
 
 
-def passes(report: EquivarianceReport, max_error: float | None = None) -> bool:
+def passes(report: EquivarianceReport | StructuresReport, max_error: float | None = None) -> bool:
     """Whether the symmetry holds: to rounding or resampling, or with mean errors of at most `max_error`.
 
     >>> import torch
@@ -26,32 +27,35 @@ def passes(report: EquivarianceReport, max_error: float | None = None) -> bool:
     >>> audit.passes(report), audit.passes(report, max_error=0.9)
     (False, True)
     """
-    return report.verdict == "exact" or (max_error is not None and report.error <= max_error)
+    if report.verdict == "exact":
+        return True
+    errors = [report.error] if isinstance(report, EquivarianceReport) else [row.error for row in report.errors]
+    return max_error is not None and max(errors) <= max_error
 
 
-def junit_xml(report: EquivarianceReport, name: str = "torsor audit", max_error: float | None = None) -> str:
-    """The report as JUnit XML: one test case for each kind of element and output, a failure where it is broken.
+def junit_xml(*reports: Report, name: str = "torsor audit", max_error: float | None = None) -> str:
+    """Reports as JUnit XML: one test case for each kind of element and output, a failure where it is broken.
 
     Arguments:
-        report: an audit of equivariance.
+        reports: audits of equivariance and of structures; reports without verdicts by kind of element are left out.
         name: the name of the suite, such as that of the model.
         max_error: the mean error that is allowed; by default only rounding or resampling is.
     """
-    rows = report.records()
-    suite = ElementTree.Element("testsuite", name=_plain(name), tests=str(len(rows)), errors="0", skipped="0")
+    suites = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(suites, "testsuite", name=_plain(name), errors="0", skipped="0")
+    rows = [(report, row) for report in reports for row in report.records() if {"elements", "verdict"} <= row.keys()]
     failures = 0
-    for row in rows:
+    for report, row in rows:
         words = f"{row['elements']}: {row['output']}"
-        case = ElementTree.SubElement(suite, "testcase", classname=_plain(f"torsor.{report.group}"), name=_plain(words))
+        case = ElementTree.SubElement(suite, "testcase", classname=_plain(name), name=_plain(words))
         if row["verdict"] != "exact" and (max_error is None or row["error"] > max_error):
             failures += 1
             allowed = f"floor {show(row['floor'])}" if max_error is None else f"allowed {show(max_error)}"
             message = f"{row['verdict']}: mean relative error {show(row['error'])}, {allowed}"
             ElementTree.SubElement(case, "failure", message=_plain(message)).text = _plain(report.words)
+    suite.set("tests", str(len(rows)))
     suite.set("failures", str(failures))
-    suites = ElementTree.Element("testsuites")
-    suites.append(suite)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False)
+    return ElementTree.tostring(suites, encoding="unicode")
 
 
 def badge_svg(report: EquivarianceReport) -> str:

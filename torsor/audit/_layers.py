@@ -90,7 +90,7 @@ def layers(
             for name in start
             if name in there and name in again
         ]
-        slopes = _derivatives(model, symmetry, inputs, judge, rows, comparison.eps)
+        slopes = _derivatives(model, symmetry, inputs, judge, rows, named)
     found = tuple(_judged(row, slopes.get(row.layer), comparison.rounding_limit) for row in rows)
     first = None if holds else next((row.layer for row in found if row.verdict == "breaks"), None)
     return LayersReport(symmetry.group.name, found, first, holds, symmetry.batch_size(inputs))
@@ -119,7 +119,7 @@ class _Judge:
         """The error of the worst tensor under its best law, and that law."""
         worst: tuple[float | None, str | None] = (None, None)
         for a, b in zip(x, y, strict=False):
-            laws = self.laws if known is None else [(str(known), known)]
+            laws = self.laws if known is None else [(_words(known), known)]
             tried = [(e, name) for name, law in laws if (e := self.error(law, a, b)) is not None]
             if tried and (worst[0] is None or min(tried)[0] > worst[0]):
                 worst = min(tried, key=lambda row: row[0])
@@ -170,7 +170,7 @@ def _by_sample(layout: BatchLayout, law: Action, x: Tensor) -> Tensor | None:
 
 
 def _laws(symmetry: Symmetry) -> list[tuple[str, Action]]:
-    """The actions that are tried: none at all, those of the inputs and outputs, vectors; all combinations of factors."""
+    """The actions that are tried: scalars, those of the inputs and outputs, vectors; all combinations of factors."""
     group = symmetry.group
     given = [
         a for a in (*_tree.leaves(symmetry.inputs, is_action), *symmetry.output_actions) if not isinstance(a, Layout)
@@ -180,9 +180,15 @@ def _laws(symmetry: Symmetry) -> list[tuple[str, Action]]:
     for i, factor in enumerate(factors):
         parts = [a.actions[i] if hasattr(a, "actions") else a for a in given]
         own: list[Action] = [Scalar(), *parts, *([Vector()] if _is_matrix(factor) else [])]
-        columns.append(list({str(a): a for a in own}.values()))
+        columns.append(list({repr(a): a for a in own}.values()))
     combined = itertools.product(*columns)
-    return [(" | ".join(map(str, row)), row[0] if len(row) == 1 else jointly(*row)) for row in combined]
+    return [(" | ".join(map(_words, row)), row[0] if len(row) == 1 else jointly(*row)) for row in combined]
+
+
+def _words(law: Action) -> str:
+    """A law as the command line has it."""
+    name = type(law).__name__
+    return name.lower() if repr(law) in ("V", f"{name}()") else repr(law)
 
 
 def _is_matrix(group: Group) -> bool:
@@ -206,11 +212,16 @@ def _judged(row: LayerError, slope: tuple[float, str] | None, rounding: float) -
 
 
 def _derivatives(
-    model: nn.Module, symmetry: Symmetry, inputs: Any, judge: _Judge, rows: list[LayerError], eps: float
+    model: nn.Module,
+    symmetry: Symmetry,
+    inputs: Any,
+    judge: _Judge,
+    rows: list[LayerError],
+    named: Mapping[str, Action],
 ) -> dict[str, tuple[float, str]]:
     """The largest Lie derivative of each layer's features minus their law, and its generator in words."""
-    group, layout, step = symmetry.group, judge.layout, eps ** (1 / 3)
-    laws = dict(judge.laws)
+    group, layout, step = symmetry.group, judge.layout, judge.eps ** (1 / 3)
+    laws = dict(judge.laws) | {_words(law): law for law in named.values()}
     found: dict[str, tuple[float, str]] = {}
     for k in range(group.dim):
         x = next(t for _, t in symmetry.slots(inputs) if isinstance(t, Tensor) and t.is_floating_point())

@@ -33,15 +33,22 @@ def export_target(path: str | Path) -> Target:
     sizes = [x.shape[0] for x in values if isinstance(x, Tensor) and x.ndim]
     fixed = sizes[0] if sizes and all(isinstance(n, int) and n == sizes[0] for n in sizes) else None
 
+    names = tuple(program.module_call_graph[0].signature.forward_arg_names or ())  # type: ignore[union-attr]
+    keywords = set(program.call_spec.in_spec.child(1).context)  # type: ignore[union-attr]
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        return module(*args, **kwargs)
+        given = dict(zip(names, args, strict=False)) | kwargs
+        if set(given) != set(names) or len(args) > len(names):
+            raise TypeError(f"the model takes {', '.join(names)}; got {len(args)} values and {', '.join(kwargs)}")
+        by_name = {name: given[name] for name in names if name in keywords}
+        return module(*[given[name] for name in names if name not in keywords], **by_name)
 
     floating = [x.dtype for x in values if isinstance(x, Tensor) and x.is_floating_point()]
     return Target(
         str(path),
         "export",
         in_chunks(call, fixed),
-        inputs=tuple(program.module_call_graph[0].signature.forward_arg_names or ()),  # type: ignore[union-attr]
+        inputs=names,
         dtype=floating[0] if floating else None,
         gradient=True,
     )
