@@ -10,6 +10,10 @@ import torch
 
 from tests.audit.test_targets import Lengths, X, onnx_file
 from tests.test_cli import one_line, torsor  # noqa: F401 (a fixture)
+from torsor import SO, Scalar, Symmetry, Vector
+from torsor._target import inputs_for, parse_slot
+from torsor.audit.targets import load
+from torsor.study._sources import read_arrays
 
 BOTH = ["--out", "energy=scalar", "--out", "forces=vector"]
 IN = ["--group", "SO(3)", "--in", "input=vector:5,3", "--samples", "4"]

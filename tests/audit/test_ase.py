@@ -94,7 +94,7 @@ def test_a_calculator_keeps_supercells_cells_and_permutations():
         (lambda atoms: float(len(atoms) ** 2), {"supercells"}),
         (lambda atoms: atoms.cell.lengths().sum(), {"supercells", "other cells"}),
         (lambda atoms: atoms.positions[0] @ atoms.positions[1], {"translations", "permutations", *CELLS}),
-        (lambda atoms: np.linalg.det(atoms.positions[:3] - atoms.positions[3]), {"reflections", "permutations", *CELLS}),
+        (lambda atoms: np.linalg.det(np.diff(atoms.positions[:4], axis=0)), {"reflections", "permutations", *CELLS}),
     ],
 )  # fmt: skip
 def test_what_a_calculator_breaks_is_told_apart(bend, broken):

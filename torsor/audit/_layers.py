@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torsor import _tree
 from torsor._layout import BatchLayout, shape_problem, zero_padding
 from torsor._slots import is_action
-from torsor.actions import Action, Layout, Scalar, Shared, Vector, jointly
+from torsor.actions import Action, Jointly, Layout, Scalar, Shared, Vector, jointly
 from torsor.audit._compare import LEAST_FLOOR, compare
 from torsor.audit._features import Features, features_of
 from torsor.audit._layers_report import LayerError, LayersReport
@@ -178,7 +178,7 @@ def _laws(symmetry: Symmetry) -> list[tuple[str, Action]]:
     factors = list(group.factors) if isinstance(group, DirectProduct) else [group]
     columns = []
     for i, factor in enumerate(factors):
-        parts = [a.actions[i] if hasattr(a, "actions") else a for a in given]
+        parts = [a.actions[i] if isinstance(a, Jointly) else a for a in given]
         own: list[Action] = [Scalar(), *parts, *([Vector()] if _is_matrix(factor) else [])]
         columns.append(list({repr(a): a for a in own}.values()))
     combined = itertools.product(*columns)

@@ -56,12 +56,13 @@ class Target:
             raise ValueError(
                 f"{self.name} has the outputs {listed}: name those to audit, as in {self.outputs[0]}=scalar"
             )
-        wanted = tuple(names) or self.outputs
+        wanted: tuple[str, ...] = tuple(names) or self.outputs
+        only = wanted[-1]
         compute = self.function if self.choose is None else self.choose(wanted)
 
         def function(*args: Any, **kwargs: Any) -> Any:
             found = compute(*args, **kwargs)
-            return {name: found[name] for name in names} if names else found[wanted[0]]
+            return {name: found[name] for name in names} if names else found[only]
 
         return replace(self, function=function, outputs=wanted)
 
