@@ -152,10 +152,10 @@ class _Judge:
             moved = x if still else self.layout.move(law, self.symmetry.group, g, x)
         except (ValueError, TypeError, RuntimeError):
             return None
-        if self.layout.mask is not None and x.ndim > 1 and x.shape[1] == self.layout.mask.shape[1]:
-            moved, y = (zero_padding(Scalar(), t, self.layout.mask) for t in (moved, y))
-        size = self.layout.norm(law, moved) + self.layout.norm(law, y)
-        return (self.layout.norm(law, y - moved) / torch.where(size > 0, size, 1)).nan_to_num(nan=1.0, posinf=1.0)
+        if self.layout.mask is not None and before.ndim > 1 and before.shape[1] == self.layout.mask.shape[1]:
+            moved, after = (zero_padding(Scalar(), t, self.layout.mask) for t in (moved, after))
+        size = self.layout.norm(law, moved) + self.layout.norm(law, after)
+        return (self.layout.norm(law, after - moved) / torch.where(size > 0, size, 1)).nan_to_num(nan=1.0, posinf=1.0)
 
 
 def _by_sample(layout: BatchLayout, law: Action, x: Tensor) -> Tensor | None:

@@ -57,7 +57,7 @@ class Target:
                 f"{self.name} has the outputs {listed}: name those to audit, as in {self.outputs[0]}=scalar"
             )
         wanted: tuple[str, ...] = tuple(names) or self.outputs
-        only = wanted[-1]
+        only = next(iter(wanted))
         compute = self.function if self.choose is None else self.choose(wanted)
 
         def function(*args: Any, **kwargs: Any) -> Any:
