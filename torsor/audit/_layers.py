@@ -141,15 +141,13 @@ class _Judge:
             return None
         still = isinstance(law, Shared)
         law = Scalar() if still else law
-        x, y = (_by_sample(self.layout, law, t) for t in (x, y))
-        if (
-            x is None
-            or y is None
-            or (not still and shape_problem(self.layout, law, self.symmetry.group, tuple(x.shape)))
-        ):
+        before, after = _by_sample(self.layout, law, x), _by_sample(self.layout, law, y)
+        if before is None or after is None:
+            return None
+        if not still and shape_problem(self.layout, law, self.symmetry.group, tuple(before.shape)):
             return None
         try:
-            moved = x if still else self.layout.move(law, self.symmetry.group, g, x)
+            moved = before if still else self.layout.move(law, self.symmetry.group, g, before)
         except (ValueError, TypeError, RuntimeError):
             return None
         if self.layout.mask is not None and before.ndim > 1 and before.shape[1] == self.layout.mask.shape[1]:
