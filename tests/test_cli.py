@@ -196,7 +196,7 @@ def test_an_audit_reads_its_inputs_from_a_file_and_writes_json(torsor, models, t
     random = np.random.default_rng(0)
     np.savez(tmp_path / "inputs.npz", x=random.normal(size=(20, 4, 3)), v=random.normal(size=(20, 4, 3)))
     options = ["--group", "SO(3)", "--in", "x=vector", "--in", "v=vector", "--out", "vector", "--dtype", "float64"]
-    code, out, _ = torsor("audit", f"{models}:turn", *options, "--data", "inputs.npz", "--json")
+    code, out, _ = torsor("audit", f"{models}:turn", *options, "--data", "inputs.npz", "--json", "-")
     found = json.loads(out)
     assert code == 0
     assert found["inputs"] == 20

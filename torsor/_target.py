@@ -1,18 +1,18 @@
 """What `torsor audit TARGET` names, and the inputs that it is audited on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import Parameter, isclass, signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torsor.actions import Action, Image, Irreps, Rep, Scalar
+from torsor.audit.targets import Target
 from torsor.study._comparison import accepts_names
-from torsor.study._imports import import_path
-from torsor.study._words import parse_symmetry
+from torsor.study._words import nearest, parse_symmetry
 from torsor.symmetry import Symmetry
 
 _ROWS = 5  # rows of a generated sample, where nothing is said
@@ -50,22 +50,7 @@ def parse_slot(text: str) -> Slot:
     return Slot(name.strip(), word.strip(), sizes)
 
 
-def load_target(path: str, slots: Sequence[Slot]) -> Callable[..., Any]:
-    """The function or module that an import path names; a class or a function without arguments is called first.
-
-    Raises:
-        ValueError: if the path names nothing that can be called on the inputs.
-    """
-    factory = path.endswith("()")
-    found = import_path(path.removesuffix("()"))
-    if factory or isclass(found) or (not isinstance(found, nn.Module) and _takes_nothing(found)):
-        found = found()
-    if not callable(found):
-        raise ValueError(f"{path!r} must name a function, a module or what makes one; got {type(found).__name__}")
-    return found
-
-
-def symmetry_of(target: Callable[..., Any], group: str, slots: Sequence[Slot], output: Sequence[str]) -> Symmetry:
+def symmetry_of(target: Target, group: str, slots: Sequence[Slot], output: Sequence[str]) -> Symmetry:
     """The symmetry of the command line; inputs by name if the target has parameters of these names, else in order."""
     named = [slot for slot in slots if slot.name]
     if named and len(named) < len(slots):
@@ -73,7 +58,7 @@ def symmetry_of(target: Callable[..., Any], group: str, slots: Sequence[Slot], o
     words: Any = {slot.name: slot.word for slot in slots} if named else [slot.word for slot in slots]
     if len(words) < len(slots):
         raise ValueError("--in: two inputs have the same name")
-    if named and not accepts_names(target, list(words)):
+    if named and not _takes(target, list(words)):
         words = list(words.values())
     pairs = [word.rpartition("=") for word in output]
     if any(name for name, _, _ in pairs):
@@ -83,24 +68,53 @@ def symmetry_of(target: Callable[..., Any], group: str, slots: Sequence[Slot], o
     return parse_symmetry(group, words, out)
 
 
+def slots_of(symmetry: Symmetry) -> list[Slot]:
+    """The inputs of a symmetry as the command line would give them.
+
+    Raises:
+        ValueError: an input is a container of actions, which a file of arrays cannot fill.
+    """
+    actions = symmetry.inputs
+    named = actions if isinstance(actions, Mapping) else dict.fromkeys(range(len(actions)))
+    entries = actions.values() if isinstance(actions, Mapping) else actions
+    if not all(isinstance(action, Action) for action in entries):
+        raise ValueError(
+            "--symmetry: each input must be one action; a container of actions needs torsor.audit in Python"
+        )
+    return [Slot(str(name) if isinstance(actions, Mapping) else "", str(a), None) for name, a in zip(named, entries)]
+
+
 def inputs_for(
-    symmetry: Symmetry, slots: Sequence[Slot], target: Callable[..., Any], data: Path | None, samples: int, dtype: str
+    symmetry: Symmetry, slots: Sequence[Slot], dtype: torch.dtype, data: Path | None, samples: int, seed: int = 0
 ) -> Any:
     """The inputs of the audit: arrays of a file, by the names of the inputs, or standard normal numbers.
 
     Raises:
         ValueError: if a name is missing in the file, or the shape of an input cannot be guessed.
     """
-    kind = _dtype(target, dtype)
     actions = symmetry.inputs
     values = list(actions.values()) if isinstance(actions, Mapping) else list(actions)
     if data is None:
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(seed)
         shapes = [slot.shape or _shape(action, symmetry, slot) for slot, action in zip(slots, values, strict=True)]
-        tensors = [torch.randn(samples, *shape, generator=generator, dtype=kind) for shape in shapes]
+        tensors = [torch.randn(samples, *shape, generator=generator, dtype=dtype) for shape in shapes]
     else:
-        tensors = _read(data, slots, samples, kind)
+        tensors = _read(data, slots, samples, dtype)
     return dict(zip(actions, tensors, strict=True)) if isinstance(actions, Mapping) else tuple(tensors)
+
+
+def dtype_of(target: Target, word: str) -> torch.dtype:
+    """The precision of the audit: what the user says, else the target's own.
+
+    Raises:
+        ValueError: the word names no precision.
+    """
+    if not word:
+        return target.dtype or torch.get_default_dtype()
+    found = getattr(torch, word, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"--dtype must be float32 or float64; got {word!r}")
+    return found
 
 
 def guessed_shapes(slots: Sequence[Slot], values: Sequence[Tensor]) -> str:
@@ -119,15 +133,26 @@ def _read(data: Path, slots: Sequence[Slot], samples: int, dtype: torch.dtype) -
     from torsor.study._sources import read_arrays
 
     arrays = read_arrays(data)
+    padded = data.suffix in (".extxyz", ".xyz") and not np.all(arrays["mask"])
+    if padded and not any(slot.name == "mask" for slot in slots):
+        raise ValueError(f"data file {data}: its structures differ in size and are padded: add --in mask=mask")
     tensors = []
     for slot in slots:
         if not slot.name:
             raise ValueError("--data needs the names of its arrays: --in positions=point")
-        if slot.name not in arrays:
-            raise ValueError(f"data file {data} has no {slot.name!r}; it has {', '.join(arrays)}")
-        x = torch.as_tensor(arrays[slot.name])[:samples]
+        x = torch.as_tensor(_array(arrays, slot.name, data))[:samples]
         tensors.append(x.to(dtype) if x.is_floating_point() else x)
     return tensors
+
+
+def _array(arrays: Mapping[str, Any], name: str, data: Path) -> Any:
+    """An array, or the columns `name_x`, `name_y`, ... of a table side by side."""
+    if name in arrays:
+        return arrays[name]
+    columns = [key for key in arrays if key.startswith((f"{name}_", f"{name}."))]
+    if columns:
+        return np.stack([np.asarray(arrays[key]) for key in columns], axis=-1)
+    raise ValueError(f"data file {data} has no {name!r}{nearest(name, list(arrays))}; it has {', '.join(arrays)}")
 
 
 def _shape(action: Action, symmetry: Symmetry, slot: Slot) -> tuple[int, ...]:
@@ -149,22 +174,11 @@ def _shape(action: Action, symmetry: Symmetry, slot: Slot) -> tuple[int, ...]:
     )
 
 
-def _dtype(target: Callable[..., Any], dtype: str) -> torch.dtype:
-    if dtype:
-        found = getattr(torch, dtype, None)
-        if not isinstance(found, torch.dtype) or not found.is_floating_point:
-            raise ValueError(f"--dtype must be float32 or float64; got {dtype!r}")
-        return found
-    parameters = target.parameters() if isinstance(target, nn.Module) else ()
-    return next((p.dtype for p in parameters if p.is_floating_point()), torch.get_default_dtype())
-
-
-def _takes_nothing(function: Any) -> bool:
-    try:
-        parameters = signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    kinds = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    return all(p.default is not Parameter.empty for p in parameters if p.kind not in kinds) and not any(
-        p.kind in kinds for p in parameters
-    )
+def _takes(target: Target, names: Sequence[str]) -> bool:
+    if not target.inputs:
+        return accepts_names(target.function, list(names))
+    known = [name for name in names if name in target.inputs or (target.kind == "ase" and name == "species")]
+    if known and len(known) < len(names):
+        unknown = next(name for name in names if name not in known)
+        raise ValueError(f"{target.name} has no input {unknown!r}; it has {', '.join(target.inputs)}")
+    return bool(known)

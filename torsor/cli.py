@@ -143,43 +143,62 @@ def path_of_data(name: Annotated[str, typer.Argument(help="A name of `torsor dat
 
 @app.command(
     epilog="Examples: `torsor audit my_model:build --group 'E(3)' --in positions=point --in velocities=vector "
-    "--out point`; `torsor audit my_model:net --group 'SO(2)' --in image --out scalar --data images.npz`"
+    "--out point`; `torsor audit model.onnx --group 'SO(2)' --in image=image:1,28,28 --out scalar`; "
+    "`torsor audit 'ase:ase.calculators.emt:EMT()' --data crystals.extxyz --junit audit.xml`"
 )
 def audit(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="package.module:name of a function, a module, or of what makes one.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="package.module:name of a function, a module, an estimator or of what makes one; model.onnx; "
+            "model.pt2; ase:module:Calculator(arguments).",
+        ),
     ],
-    group: Annotated[str, typer.Option(help="Such as 'E(3)', 'SO(2)', 'C(4)', 'E(3) x S(5)'.")],
+    group: Annotated[str, typer.Option(help="Such as 'E(3)', 'SO(2)', 'C(4)', 'E(3) x S(5)'.")] = "",
     inputs: Annotated[
-        list[str], typer.Option("--in", help="An input: [name=]action[:shape], such as positions=point:5,3. Repeat.")
-    ],
-    output: Annotated[list[str], typer.Option("--out", help="The output: [name=]action. Repeat for several.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Arrays named as the inputs (npz, pt, safetensors); random numbers by default.")
+        list[str] | None,
+        typer.Option("--in", help="An input: [name=]action[:shape], such as positions=point:5,3. Repeat."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 64,
-    tolerance: Annotated[float | None, typer.Option(help="The error that is allowed; the verdict by default.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64; the module's own by default.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
+    output: Annotated[
+        list[str] | None, typer.Option("--out", help="The output: [name=]action. Repeat for several.")
+    ] = None,
+    symmetry: Annotated[str, typer.Option(help="package.module:name of a Symmetry, instead of group, in, out.")] = "",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Arrays named as the inputs (npz, pt, safetensors, extxyz, csv, parquet); random numbers by default."
+        ),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="How many inputs; 64, or 8 structures for ASE.")] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option("--max-error", "--tolerance", help="The mean error that is allowed; rounding by default."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64; the model's own by default.")] = "",
+    seed: Annotated[int, typer.Option(help="Of random inputs and elements.")] = 0,
+    arrays: Annotated[bool, typer.Option("--arrays", help="The callable takes NumPy arrays.")] = False,
+    layers: Annotated[bool, typer.Option(help="Look at the layers of a module too.")] = True,
+    averaged: Annotated[
+        bool, typer.Option("--averaged", help="Audit what torsor.build.FrameAveraging makes of the model.")
+    ] = False,
+    as_json: Annotated[str, typer.Option("--json", metavar="FILE|-", help="The report as one JSON object.")] = "",
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML, for continuous integration.")] = None,
+    html: Annotated[Path | None, typer.Option(help="One page that needs nothing from outside.")] = None,
+    badge: Annotated[Path | None, typer.Option(help="An SVG badge with the verdict.")] = None,
 ) -> None:
-    """Measure how far a model is from a symmetry. Exit code 0: it holds; 1: it is broken; 2: it cannot be audited."""
-    from torsor import _target
-    from torsor import audit as audits
-    from torsor._tree import leaves
+    """Measure how far a model is from a symmetry. Exit code 0: it holds; 1: it is broken; 2: something is refused."""
+    from torsor import _audit_command as command
 
-    slots = [_target.parse_slot(text) for text in inputs]
-    function = _target.load_target(target, slots)
-    symmetry = _target.symmetry_of(function, group, slots, output)
-    values = _target.inputs_for(symmetry, slots, function, data, samples, dtype)
-    try:
-        report = audits.equivariance(function, symmetry, values, tolerance=tolerance)
-    except Exception as error:
-        if data is None and (hint := _target.guessed_shapes(slots, leaves(values))):
-            raise ValueError(f"{type(error).__name__}: {error} ({hint})") from error
-        raise
-    print(report.to_json() if as_json else report)
-    broken = report.verdict == "broken" if tolerance is None else report.error > tolerance
-    if broken:
+    model = {"target": target, "arrays": arrays, "dtype": dtype, "layers": layers, "averaged": averaged}
+    words = {"group": group, "inputs": inputs or (), "output": output or (), "symmetry": symmetry}
+    answer = command.run(command.Request(**model, **words, data=data, samples=samples, max_error=max_error, seed=seed))
+    files = {"json": Path(as_json) if as_json not in ("", "-") else None, "junit": junit, "html": html, "badge": badge}
+    for kind, path in files.items():
+        if path is not None:
+            command.write(path, answer.files(kind))
+    print(answer.json() if as_json == "-" else answer.text())
+    if not answer.passes:
         raise typer.Exit(1)
 
 

@@ -8,7 +8,7 @@ import torch
 from torsor import Symmetry, audit
 from torsor.actions import Scalar, Vector
 from torsor.audit._measure import bootstrap
-from torsor.audit.certificate import Certificate, clopper_pearson
+from torsor.audit.certificate import Certificate, clopper_pearson, scenario
 from torsor.groups import SO
 
 QUICK = dict.fromkeys(("worst", "curve", "parts", "continuity", "float64"), False)
@@ -99,3 +99,19 @@ def test_one_sample_says_nothing_about_others():
     x = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     report = audit.equivariance(first_coordinate, Symmetry(SO(2), Vector(), Scalar()), x, **QUICK)
     assert report.interval == (0.0, 1.0)
+
+
+def test_the_scenario_bound_is_the_probability_that_the_largest_of_n_is_exceeded():
+    # uniform draws exceed their largest with probability 1 - max, and P(1 - max > p) = (1 - p)^n exactly
+    bound = scenario([0.5] * 100, 0.05, "x", "y").violation_bound
+    assert (1 - bound) ** 100 == pytest.approx(0.05)
+    assert bound < math.log(20) / 100
+    draws = torch.rand(4000, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    missed = (1 - draws.amax(1) > bound).double().mean()
+    assert abs(float(missed) - 0.05) < 0.015
+
+
+@pytest.mark.parametrize(("values", "delta"), [([], 0.05), ([0.1], 0.0), ([0.1], 1.0)])
+def test_scenario_refuses_what_has_no_bound(values, delta):
+    with pytest.raises(ValueError, match="values must|delta must"):
+        scenario(values, delta, "x", "y")

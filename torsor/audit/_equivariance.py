@@ -21,7 +21,7 @@ from torsor.audit._subject import Subject, at_least_float32, evaluating
 from torsor.audit._transformation import ungrouped
 from torsor.audit._verdict import BROKEN, EXACT, WORST, tolerance_for, worst_of
 from torsor.audit._worst import WorstCase, worst_case, worst_drawn
-from torsor.audit.certificate import Certificate, exceedance
+from torsor.audit.certificate import Certificate, exceedance, scenario
 from torsor.symmetry import Inputs, Symmetry, Transformation, as_inputs
 
 _FLOORS = 2
@@ -151,6 +151,7 @@ def equivariance(
         ),
         law=law_words,
         certificate=_certificate(comparison, pairs, per_output, tolerance, confidence, law_words),
+        scenario=scenario(pairs.errors[0].amax(0).tolist(), 1 - confidence, _PAIR, _assumed(law_words)),
         worst=found,
         curve=line,
         continuity=jumps,
@@ -254,6 +255,13 @@ def _certificate(
         int((errors > tolerance).sum()),
         len(errors),
         1 - confidence,
-        "the relative error of a fresh pair of an input and an element",
-        f"the inputs are independent draws of what f will meet, and each comes with one independent element ({law}).",
+        _PAIR,
+        _assumed(law),
     )
+
+
+_PAIR = "the relative error of a fresh pair of an input and an element"
+
+
+def _assumed(law: str) -> str:
+    return f"the inputs are independent draws of what f will meet, and each comes with one independent element ({law})."

@@ -31,6 +31,7 @@ class EquivarianceReport(Report):
         words: the verdict in sentences.
         law: where the elements came from, in words.
         certificate: a bound on the probability of a large error at a fresh pair.
+        scenario: a bound on the probability that a fresh pair is worse than the worst of the measured ones.
         worst: the largest error that was found, and where; None where it was not sought.
         curve: the error against the distance from the identity; None where it was not measured.
         continuity: the search for jumps; None where there was none.
@@ -50,6 +51,7 @@ class EquivarianceReport(Report):
     words: str
     law: str
     certificate: Certificate
+    scenario: Certificate
     worst: WorstCase | None
     curve: Curve | None
     continuity: Continuity | None
@@ -88,6 +90,7 @@ class EquivarianceReport(Report):
             "elements": self.law,
             "pairs": f"{self.samples} elements for each of {self.inputs} inputs; {100 * self.confidence:g}% intervals",
             "certificate": str(self.certificate),
+            "largest of the draws": self.scenario.statement,
         }
         if self.worst is not None:
             facts["worst case"] = (

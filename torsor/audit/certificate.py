@@ -1,5 +1,7 @@
 """What can be promised about draws that were not seen: bounds on probabilities, and the assumption under them."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -77,3 +79,36 @@ def exceedance(epsilon: float, exceeded: int, n: int, delta: float, what: str, a
         f" ({exceeded} of {n} did)."
     )
     return Certificate(statement, epsilon, delta, n, assumption, violation_bound=bound)
+
+
+def scenario(values: Sequence[float], delta: float, what: str, assumption: str) -> Certificate:
+    """The certificate about the largest of some draws: a fresh draw exceeds it with a bounded probability.
+
+    With probability at least `1 - delta` over `n` independent draws, a fresh one exceeds the largest of them with
+    probability at most `1 - delta^(1/n)`, which is at most `ln(1/delta) / n`.
+
+    Arguments:
+        values: the draws.
+        delta: how often the bound may fail, in (0, 1).
+        what: the quantity, in words.
+        assumption: what must be true of the draws, in words.
+
+    Raises:
+        ValueError: there are no draws, or `delta` is outside (0, 1).
+
+    Source: Campi, Garatti 2008, SIAM Journal on Optimization 19, 1211-1230, theorem 1, for one decision variable.
+
+    >>> round(scenario([0.1, 0.3, 0.2] * 100, 0.05, "the error", "independent pairs.").violation_bound, 5)
+    0.00994
+    """
+    n = len(values)
+    if n < 1:
+        raise ValueError("values must hold at least one draw; got none")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta must be in (0, 1); got {delta}")
+    largest, bound = max(values), -math.expm1(math.log(delta) / n)
+    statement = (
+        f"With {100 * (1 - delta):.6g}% confidence {what} exceeds {largest:.3g}, the largest of {n}, with probability"
+        f" at most {bound:.2g}."
+    )
+    return Certificate(statement, largest, delta, n, assumption, violation_bound=bound)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torsor._imports import import_path, source_digest
 from torsor.study._comparison import Arm, Comparison, Plan, as_called
 from torsor.study._file import StudyFile, read_study_file
-from torsor.study._imports import import_path, source_digest
 from torsor.study._protocol import SkippedError
 from torsor.study._treatment import known_treatments, objective_of
 from torsor.study._words import parse_symmetry

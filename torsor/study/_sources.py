@@ -1,5 +1,6 @@
 """Data sets from a user's own files: arrays, tables, or Python."""
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import file_digest
@@ -11,15 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torsor._imports import import_path
 from torsor.data import Dataset, Samples, sources
 from torsor.study._file import DataSection
-from torsor.study._imports import import_path
+from torsor.study._structures import read_structures
 from torsor.study._words import nearest, parse_group
 
 if TYPE_CHECKING:
     from torsor.symmetry import Symmetry
 
 Arrays = Mapping[str, Any]
+
+_LARGEST = 2**32
+"""Files above this many bytes, unpacked, are refused: 4 GiB."""
 
 
 def load_dataset(data: DataSection, symmetry: "Symmetry | None", folder: Path, title: str) -> Dataset:
@@ -95,7 +100,7 @@ def read_arrays(path: Path) -> Arrays:
     """
     readers = {
         ".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt, ".safetensors": _read_safetensors, ".csv": _read_csv,
-        ".parquet": _read_parquet,
+        ".parquet": _read_parquet, ".extxyz": read_structures, ".xyz": read_structures,
     }  # fmt: skip
     if path.suffix not in readers:
         raise ValueError(
@@ -103,6 +108,8 @@ def read_arrays(path: Path) -> Arrays:
         )
     if not path.is_file():
         raise ValueError(f"data file {path}: there is no such file")
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"data file {path} must have at most {_LARGEST} bytes; it has {path.stat().st_size}")
     try:
         return readers[path.suffix](path)
     except ImportError as error:
@@ -177,6 +184,9 @@ def _needed(symmetry: "Symmetry | None", data: DataSection) -> "Symmetry":
 
 
 def _read_npz(path: Path) -> Arrays:
+    with zipfile.ZipFile(path) as file:
+        if sum(entry.file_size for entry in file.infolist()) > _LARGEST:
+            raise ValueError(f"it must hold at most {_LARGEST} bytes")
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
