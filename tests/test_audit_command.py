@@ -35,7 +35,10 @@ def test_a_broken_onnx_file_fails_with_all_its_files(torsor, tmp_path):  # noqa:
     found = json.loads((tmp_path / "out" / "a.json").read_text())
     assert (found["verdict"], found["holds"], found["target"]) == ("broken", False, "odd <name> & %s.onnx")
     suite = ElementTree.parse(tmp_path / "a.xml").getroot().find("testsuite")
-    assert {case.get("name") for case in suite if case.find("failure") is not None} == {"all: energy"}
+    assert {case.get("name") for case in suite if case.find("failure") is not None} == {
+        "all: energy",
+        "verdict: Equivariance under SO(3): broken",
+    }
     assert "<name>" not in (tmp_path / "a.html").read_text()
     assert "broken" in (tmp_path / "a.svg").read_text()
     assert not list(tmp_path.glob("**/*.part"))

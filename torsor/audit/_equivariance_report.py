@@ -90,7 +90,7 @@ class EquivarianceReport(Report):
             "elements": self.law,
             "pairs": f"{self.samples} elements for each of {self.inputs} inputs; {100 * self.confidence:g}% intervals",
             "certificate": str(self.certificate),
-            "largest of the draws": self.scenario.statement,
+            "largest of the draws": str(self.scenario),
         }
         if self.worst is not None:
             facts["worst case"] = (
