@@ -291,7 +291,7 @@ class Group:
         >>> from torsor.groups import GLPlus
         >>> parts = GLPlus(2).decompose(torch.diag(torch.tensor([2.0, 0.5])), "polar")
         >>> GLPlus(2).haar_logdensity(parts)  # log(sinh(y) / y) at y = log 4
-        tensor(0.3022)
+        tensor(0.3020)
         """
         raise ValueError(f"{self} has no Haar density in factors: only GL(n), GLPlus(n) and SL(n) do")
 
