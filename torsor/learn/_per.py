@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torsor.groups import Group
 from torsor.learn._evidence import EvidenceRule
 from torsor.learn._layer_reps import LayerReps, check_finite, check_groups, matrix_of
-from torsor.learn._strengths import StrengthRule, Strengths
+from torsor.learn._strengths import StrengthRule, Strengths, end_of_epoch
 from torsor.learn._symmetry_report import SymmetryReport, report
 from torsor.symmetry import Inputs, Symmetry
 
@@ -138,13 +138,7 @@ class PERegularizer(nn.Module):
         """
         for name, layer in self._layers.items():
             check_finite(matrix_of(layer, name), name)
-        residuals = self.residuals().sum(0)
-        self.history.append({"epoch": epoch, "residuals": residuals.tolist(), "strengths": self.strengths.tolist()})
-        found = self.rule.update(self, epoch, n_epochs, **stats)
-        if found is not None:
-            self.set(found)
-        numbers = {f"residual_{g}": float(r) for g, r in zip(self.groups, residuals, strict=True)}
-        return numbers | {f"strength_{g}": float(s) for g, s in zip(self.groups, self.strengths, strict=True)}
+        return end_of_epoch(self, self.residuals().sum(0), epoch, n_epochs, **stats)
 
     @torch.no_grad()
     def set(self, strengths: Strengths) -> None:

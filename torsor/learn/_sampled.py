@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torsor.learn._strengths import Fixed, StrengthRule, Strengths
+from torsor.learn._strengths import Fixed, StrengthRule, Strengths, end_of_epoch
 from torsor.symmetry import Inputs, Symmetry
 
 
@@ -95,12 +95,7 @@ class SampledRegularizer(nn.Module):
             raise ValueError("epoch_end needs an epoch: the penalty was not called since the last one")
         residuals = torch.stack(self._seen).mean(0)
         self._seen = []
-        self.history.append({"epoch": epoch, "residuals": residuals.tolist(), "strengths": self.strengths.tolist()})
-        found = self.rule.update(self, epoch, n_epochs, **stats)  # type: ignore[arg-type]
-        if found is not None:
-            self.set(found)
-        numbers = {f"residual_{g}": float(r) for g, r in zip(self.groups, residuals, strict=True)}
-        return numbers | {f"strength_{g}": float(s) for g, s in zip(self.groups, self.strengths, strict=True)}
+        return end_of_epoch(self, residuals, epoch, n_epochs, **stats)
 
     @torch.no_grad()
     def set(self, strengths: Strengths) -> None:

@@ -132,3 +132,21 @@ class PowerRule:
         """`lambda_0 (min R / R_g)^p`; a symmetry without any residual keeps lambda_0."""
         ratio = residuals.min() / torch.where(residuals > 0, residuals, 1)
         return self.lambda_0 * torch.where(residuals > 0, ratio, 1).pow(self.p)
+
+
+def end_of_epoch(penalty: Any, residuals: Tensor, epoch: int, n_epochs: int, **stats: Any) -> dict[str, float]:
+    """Record the residuals of a penalty and let its rule move its strengths; the numbers come back, for a log.
+
+    Arguments:
+        penalty: a `PERegularizer` or a `SampledRegularizer`.
+        residuals: of the epoch, (groups,).
+        epoch: counted from 1.
+        n_epochs: of the whole training.
+        stats: what the rule asks for.
+    """
+    penalty.history.append({"epoch": epoch, "residuals": residuals.tolist(), "strengths": penalty.strengths.tolist()})
+    found = penalty.rule.update(penalty, epoch, n_epochs, **stats)
+    if found is not None:
+        penalty.set(found)
+    numbers = {f"residual_{g}": float(r) for g, r in zip(penalty.groups, residuals, strict=True)}
+    return numbers | {f"strength_{g}": float(s) for g, s in zip(penalty.groups, penalty.strengths, strict=True)}
