@@ -2,9 +2,9 @@
 
 import pytest
 
-from torsor.study import Record, builtin_study
+from torsor.study import Record, Trial, builtin_study
 from torsor.study._runner import run_study
-from torsor.study.builtin._warped_digits import CONVOLVED, TWIN
+from torsor.study.builtin._warped_digits import CONVOLVED, TWIN, gain
 from torsor.study.builtin.affine_digits import BOTH, NARROW, ORBIT, POSE, WIDE, WIDER
 
 ROWS = {"plain": "plain", "orbit": ORBIT, "both": BOTH, "twin": TWIN, "group": CONVOLVED, "pose": POSE,
@@ -53,6 +53,24 @@ def test_the_window_is_chosen_by_upright_digits_alone(study):
 
 def test_bars_are_for_mnist(study):
     assert verdicts(study, records(study, source="digits", plain=91, orbit=94)) == [None] * 6
+
+
+def test_a_gain_is_paired_by_seed_and_says_its_range():
+    def record(row, seed, right):
+        trial = Trial("affine-digits", row, seed, {"data": {"source": "mnist"}})
+        return Record(trial, "done", metrics={"transformed_error": 1 - right / 100})
+
+    found = [
+        record("a", 0, 96.0),
+        record("a", 1, 91.0),
+        record("b", 1, 90.0),
+        record("b", 0, 90.0),
+        record("b", 2, 10.0),
+    ]
+    claim = gain("a gains", "a", "b", 3.0, found, "desk")
+    assert (claim.measured, claim.holds) == ("3.50 (1.00 to 6.00)", True)
+    assert gain("a gains", "a", "b", 3.6, found, "desk").holds is False
+    assert gain("a gains", "a", "c", 3.0, found, "desk").measured is None
 
 
 @pytest.mark.slow
