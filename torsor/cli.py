@@ -85,8 +85,10 @@ def study(
     from rich.console import Console
 
     from torsor.study import find_study, run_study
+    from torsor.study._allocator import keep_freed_memory
     from torsor.study._display import ConsoleDisplay
 
+    keep_freed_memory()
     chosen, own_seeds = find_study(target), _seeds(seeds)
     command = " ".join(["torsor", *_quoted(sys.argv[1:])])
     with ConsoleDisplay(Console(stderr=True)) as display:

@@ -15,6 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from torsor.study._allocator import keep_freed_memory
 from torsor.study._claim import Claim
 from torsor.study._exhibits import Answer, Table
 from torsor.study._protocol import SCALES, Record, SkippedError, Study, Trial, Workspace
@@ -249,6 +250,7 @@ def _enter_worker(threads: int, parent: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     torch.set_num_threads(threads)
+    keep_freed_memory()
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
