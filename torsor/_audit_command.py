@@ -14,6 +14,7 @@ from torsor._imports import import_path
 from torsor._tree import leaves
 from torsor.audit import targets
 from torsor.audit._report import plain
+from torsor.audit._subject import without_graph
 from torsor.build import FrameAveraging
 from torsor.data import _durable
 from torsor.symmetry import Symmetry
@@ -162,8 +163,7 @@ def _on_tensors(target: targets.Target, symmetry: Symmetry, values: Any) -> Call
     if target.kind != "callable":
         return target.function
     try:
-        with torch.no_grad():
-            out = symmetry.call(target.function, values)
+        out = without_graph(lambda: symmetry.call(target.function, values))
         if all(isinstance(y, torch.Tensor) for y in leaves(out)):
             return target.function
     except Exception as error:

@@ -149,4 +149,5 @@ def properties(calculator: Any, atoms: Any, names: tuple[str, ...]) -> dict[str,
         "energies": atoms.get_potential_energies, "charges": atoms.get_charges, "dipole": atoms.get_dipole_moment,
         "magmoms": atoms.get_magnetic_moments,
     }  # fmt: skip
-    return {name: np.array(compute[name]()) for name in names}
+    with torch.enable_grad():  # learned potentials differentiate inside
+        return {name: np.array(compute[name]()) for name in names}
