@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torsor import _target, audit
+from torsor import _model_file, _target, audit
 from torsor._imports import import_path
 from torsor._tree import leaves
 from torsor.audit import targets
@@ -95,8 +95,10 @@ def run(request: Request) -> Answer:
     samples = request.samples or _SAMPLES.get(target.kind, 64)
     if target.kind == "ase" and request.data is None:
         raise ValueError("an ASE calculator needs structures: --data structures.extxyz")
+    slots = _model_file.with_shapes(slots, symmetry, target)
     dtype = _target.dtype_of(target, request.dtype)
     values = _target.inputs_for(symmetry, slots, dtype, request.data, samples, request.seed)
+    target, values = _model_file.channels_first(target, symmetry, slots, values)
     generator = torch.Generator().manual_seed(request.seed)
     try:
         function = _on_tensors(target, symmetry, values)
@@ -128,6 +130,8 @@ def _symmetry(request: Request, target: targets.Target) -> tuple[Symmetry, list[
     group, inputs, output = request.group, request.inputs, request.output
     if target.kind == "ase":
         group, inputs, output = group or "E(3)", inputs or _structure(request.data), output or _ENERGY_AND_FORCES
+    if target.inputs and not (group or inputs or output):
+        raise ValueError(_model_file.usage(target))
     for option, given in (("--group", group), ("--in", inputs), ("--out", output)):
         if not given:
             raise ValueError(f"Missing option '{option}': or name a torsor.Symmetry with --symmetry")
@@ -187,7 +191,7 @@ def _others(request: Request, target: targets.Target, symmetry: Symmetry, values
         found.append(audit.layers(module, symmetry, values))
     if target.kind == "ase" and not request.averaged and isinstance(values, dict):
         calculator = targets.make_calculator(request.target)
-        found.append(audit.structures(calculator, _frames(values), seed=request.seed))
+        found.append(audit.structures(calculator, _frames(values), dtype=values["positions"].dtype, seed=request.seed))
     return tuple(found)
 
 

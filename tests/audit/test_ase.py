@@ -127,3 +127,19 @@ def test_a_named_calculator_whose_package_is_missing_says_what_to_install(monkey
     monkeypatch.setitem(calculators.CALCULATORS, "none", "not_a_package.ase:Missing()")
     with pytest.raises(ImportError, match="ase:none needs the package not_a_package: pip install not_a_package"):
         load("ase:none")
+
+
+def test_a_calculator_in_single_precision_is_judged_by_its_own_rounding():
+    from ase.calculators.emt import EMT
+
+    class Single(EMT):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            rounded = atoms.copy()
+            rounded.positions = rounded.positions.astype(np.float32)
+            super().calculate(rounded, properties, ["positions", "numbers", "cell", "pbc"])
+            self.results = {k: np.asarray(v).astype(np.float32) for k, v in self.results.items() if k in OUT}
+
+    OUT = ("energy", "forces")
+    frames = rattled(bulk("Cu", cubic=True), bulk("Ni", cubic=True))
+    assert audit.structures(Single(), frames).verdict == "approximate"
+    assert audit.structures(Single(), frames, dtype=torch.float32).verdict == "exact"

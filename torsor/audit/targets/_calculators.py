@@ -26,8 +26,8 @@ def calculator_path(name: str) -> str:
     if ":" in path:
         return path
     if path not in CALCULATORS:
+        known = ", ".join(f"ase:{word}" for word in CALCULATORS)
         raise ValueError(
-            f"there is no calculator {name!r}; there are {', '.join(f'ase:{known}' for known in CALCULATORS)}, and every"
-            " other one is ase:module:Calculator(arguments)"
+            f"there is no calculator {name!r}; there are {known}, and every other one is ase:module:Calculator(arguments)"
         )
     return CALCULATORS[path]
