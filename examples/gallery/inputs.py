@@ -1,7 +1,7 @@
 """What the models of the gallery are shown: molecules, crystals, photographs and voices, from packages alone.
 
-`python inputs.py FOLDER` writes `molecules.extxyz`, `crystals.extxyz`, `photos.npz`, `photos_channels_last.npz`,
-`waves.npz` and `spectra.npz`.
+`python inputs.py FOLDER` writes `molecules.extxyz`, `crystals.extxyz`, `photos.npz`, `photos_channels_last.npz` and
+`waves.npz`.
 """
 
 import sys
@@ -12,6 +12,7 @@ import numpy as np
 RATTLE = 0.05  # Å: what a molecule at room temperature has, roughly
 RATE = 16_000  # samples per second
 SECONDS = 1.6  # what the speaker encoder takes at once
+MEAN_BGR = (104.0, 117.0, 123.0)  # which the ONNX classifier wants to be subtracted
 
 
 def molecules() -> list:
@@ -73,19 +74,12 @@ def voices(count: int = 8, seed: int = 0) -> np.ndarray:
     return np.stack(waves).astype(np.float32)
 
 
-def spectra(waves: np.ndarray) -> np.ndarray:
-    """Mel spectra of waves as the speaker encoder takes them, `(count, frames, 40)`."""
-    from resemblyzer.audio import wav_to_mel_spectrogram
-
-    return np.stack([wav_to_mel_spectrogram(wave) for wave in waves])
-
-
 def write(folder: Path) -> None:
     """All of it as files. What needs a package that is not there is left out, and said so."""
     folder.mkdir(parents=True, exist_ok=True)
     images, waves = photos(), voices()
     np.savez(folder / "photos.npz", image=images)
-    np.savez(folder / "photos_channels_last.npz", input_0=255 * images.transpose(0, 2, 3, 1)[..., ::-1])
+    np.savez(folder / "photos_channels_last.npz", input_0=_blue_first(images))
     np.savez(folder / "waves.npz", wave=waves[..., None])
     try:
         from ase.io import write as write_structures
@@ -94,6 +88,10 @@ def write(folder: Path) -> None:
         write_structures(folder / "crystals.extxyz", crystals())
     except ImportError as error:
         print(f"no structures: {error}", file=sys.stderr)
+
+
+def _blue_first(images: np.ndarray) -> np.ndarray:
+    return 255 * images.transpose(0, 2, 3, 1)[..., ::-1] - np.asarray(MEAN_BGR, np.float32)
 
 
 def _rattled(frames: list) -> list:

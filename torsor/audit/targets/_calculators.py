@@ -28,6 +28,6 @@ def calculator_path(name: str) -> str:
     if path not in CALCULATORS:
         known = ", ".join(f"ase:{word}" for word in CALCULATORS)
         raise ValueError(
-            f"there is no calculator {name!r}; there are {known}, and every other one is ase:module:Calculator(arguments)"
+            f"there is no calculator {name!r}; there are {known}; any other is ase:module:Calculator(arguments)"
         )
     return CALCULATORS[path]
