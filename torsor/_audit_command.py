@@ -40,6 +40,8 @@ class Request:
     arrays: bool = False
     layers: bool = True
     averaged: bool = False
+    representations: Sequence[str] = ()
+    command: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def run(request: Request) -> Answer:
         if request.data is None and (hint := _target.guessed_shapes(slots, leaves(values))):
             raise ValueError(f"{type(error).__name__}: {error} ({hint})") from error
         raise
-    return Answer(request, report, others, audit.suggestions(report, symmetry.group, gradient=target.gradient))
+    advice = audit.suggestions(report, symmetry.group, gradient=target.gradient, command=request.command)
+    return Answer(request, report, others, advice)
 
 
 def write(path: Path, text: str) -> None:
@@ -187,8 +190,11 @@ def _on_tensors(target: targets.Target, symmetry: Symmetry, values: Any) -> Call
 def _others(request: Request, target: targets.Target, symmetry: Symmetry, values: Any) -> tuple[audit.Report, ...]:
     found: list[audit.Report] = []
     module = target.function
+    named = _target.representations_of(request.representations)
     if request.layers and not request.averaged and isinstance(module, nn.Module) and any(module.children()):
-        found.append(audit.layers(module, symmetry, values))
+        found.append(audit.layers(module, symmetry, values, representations=named))
+    elif named:
+        raise ValueError("--layer needs a torch module with layers, and neither --no-layers nor --averaged")
     if target.kind == "ase" and not request.averaged and isinstance(values, dict):
         calculator = targets.make_calculator(request.target)
         found.append(audit.structures(calculator, _frames(values), dtype=values["positions"].dtype, seed=request.seed))

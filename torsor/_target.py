@@ -12,7 +12,7 @@ from torch import Tensor
 from torsor.actions import Action, Image, Irreps, Rep, Scalar
 from torsor.audit.targets import Target
 from torsor.study._comparison import accepts_names
-from torsor.study._words import nearest, parse_symmetry
+from torsor.study._words import nearest, parse_action, parse_symmetry
 from torsor.symmetry import Symmetry
 
 ROWS = 5  # rows of a generated sample, where nothing is said
@@ -66,6 +66,24 @@ def symmetry_of(target: Target, group: str, slots: Sequence[Slot], output: Seque
     else:
         out = output[0] if len(output) == 1 else list(output)
     return parse_symmetry(group, words, out)
+
+
+def representations_of(texts: Sequence[str]) -> dict[str, Action]:
+    """How named layers transform, from words such as `0.linear=irreps(8x0e+4x1o)`.
+
+    Raises:
+        ValueError: there is no name, or no such action.
+
+    >>> representations_of(["0.linear=irreps(1x0e+2x1o)"])["0.linear"]
+    Irreps('1x0e+2x1o')
+    """
+    found = {}
+    for text in texts:
+        name, _, word = text.partition("=")
+        if not name.strip() or not word:
+            raise ValueError(f"--layer must look like name=action, such as 0.linear=irreps(8x0e+4x1o); got {text!r}")
+        found[name.strip()] = parse_action(word)
+    return found
 
 
 def slots_of(symmetry: Symmetry) -> list[Slot]:

@@ -49,7 +49,7 @@ def _potential(name: str, model: str, package: str, data: str, samples: int) -> 
 
 
 def _photos(target: str, group: str, name: str, out: str, data: str) -> tuple[str, ...]:
-    return (target, "--group", group, "--in", f"{name}=image", "--out", out, "--data", f"{data}.npz", "--samples", "8")
+    return (target, "--group", group, "--in", f"{name}=image", "--out", out, "--data", f"{data}.npz", "--samples", "4")
 
 
 AUDITS = [

@@ -71,7 +71,7 @@ def test_pages_and_badges_hold_no_markup_of_strangers(report):
 
 def test_suggestions_follow_from_what_is_broken(report):
     said = audit.suggestions(report, E(3))
-    assert "only reflections break it: audit the smaller group with --group 'SE(3)'" in said
+    assert "only reflections break it: the smaller group SE(3) may hold: audit it with --group 'SE(3)'" in said
     assert any("--averaged" in words for words in said)
     exact = audit.equivariance(
         lambda x: (x - x.mean(1, keepdim=True)).norm(dim=-1), Symmetry(E(3), Point(), Scalar()), X
