@@ -40,7 +40,8 @@ def _dots(rows: dict[str, list[tuple[str, dict[str, Any]]]], path: Path, label: 
         axes.hlines(heights, lows, highs, color=COLOURS[k % 4], lw=2)
         axes.plot(errors, heights, "o", color=COLOURS[k % 4], label=model, ms=5)
         floors = [part["floor"] for _, part in parts]
-        axes.plot(floors, heights, "|", color=COLOURS[k % 4], ms=9, mew=1.5, label="its floor" if k == 0 else None)
+        axes.plot(floors, heights, "|", color=COLOURS[k % 4], ms=9, mew=1.5)
+    axes.plot([], [], "|", color="#555", ms=9, mew=1.5, label="floor of each")
     axes.set(xscale="log", xlabel=label, yticks=range(len(names)), yticklabels=names)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)

@@ -157,8 +157,8 @@ def write_page(folder: Path) -> None:
     } | {name: changes_table(rows) for name, rows in changes.items()}
     text = PAGE.read_text()
     for name, table in tables.items():
-        mark = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.S)
-        text = mark.sub(lambda m, table=table: f"{m[1]}\n{table}\n{m[2]}", text)
+        mark = re.compile(rf"(<!-- {name} -->).*?(<!-- end -->)", re.S)
+        text = mark.sub(lambda m, table=table: f"{m[1]}\n\n{table}\n\n{m[2]}", text)
     PAGE.write_text(text)
     ASSETS.mkdir(parents=True, exist_ok=True)
     if potentials := {e.model: audits[e.name] for e in AUDITS if e.name in audits and e.words[0].startswith("ase:")}:
@@ -213,7 +213,7 @@ def changes_table(rows: list[dict[str, Any]]) -> str:
             f"{number(r['error'])} ({number(r['low'])} to {number(r['high'])})",
             number(r["floor"]),
         ]
-        + [f"{r['other_label']} of {r['inputs']}"] * labels
+        + [f"{r.get('other_label')} of {r['inputs']}"] * labels
         for r in rows
     ]
     return table(["change", "verdict", "error (95 %)", "floor", *["another label"] * labels], cells)
