@@ -44,7 +44,8 @@ def export_target(path: str | Path) -> Target:
         return module(*[given[name] for name in names if name not in keywords], **by_name)
 
     places = [*(n for n in names if n not in keywords), *(n for n in names if n in keywords)]
-    sizes_of = {n: tuple(x.shape[1:]) for n, x in zip(places, values, strict=False) if isinstance(x, Tensor) and x.ndim}
+    pairs = zip(places, values, strict=True) if len(places) == len(values) else ()  # containers hold several values
+    sizes_of = {n: tuple(x.shape[1:]) for n, x in pairs if isinstance(x, Tensor) and x.ndim}
     shapes = {n: tuple(k if isinstance(k, int) else None for k in shape) for n, shape in sizes_of.items()}
     floating = [x.dtype for x in values if isinstance(x, Tensor) and x.is_floating_point()]
     return Target(
