@@ -78,5 +78,5 @@ def test_chgnet_keeps_the_symmetries_of_space_and_of_crystals_to_rounding(script
 def test_an_onnx_classifier_of_photographs_knows_up_from_down(script, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra torsor[onnx]")
     report = audited(script, tmp_path, "onnx-mirror")
-    assert (report["group"], report["holds"]) == ("D(1)", False)
+    assert (report["group"], report["holds"]) == ("Dihedral(1)", False)
     assert report["error"] > 1e-4

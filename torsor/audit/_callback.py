@@ -48,8 +48,8 @@ class EquivarianceCallback:
     def __new__(cls, *args: Any, **kwargs: Any) -> "EquivarianceCallback":
         """An instance that is also a `Callback` of every Lightning that is imported, as a `Trainer` wants it."""
         loaded = (sys.modules.get(name) for name in ("lightning.pytorch", "pytorch_lightning"))
-        bases = tuple(dict.fromkeys(module.Callback for module in loaded if hasattr(module, "Callback")))
-        bases = tuple(base for base in bases if not issubclass(cls, base))
+        bases = tuple(dict.fromkeys(getattr(module, "Callback", object) for module in loaded))
+        bases = tuple(base for base in bases if not issubclass(cls, base))  # a missing one is None, whose is object
         return object.__new__(type(cls.__name__, (cls, *bases), {}) if bases else cls)
 
     def __init__(
