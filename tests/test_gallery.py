@@ -56,7 +56,7 @@ def audited(script, folder: Path, entry_name: str) -> dict:
         pytest.skip(f"needs the package {entry.package}")
     script.inputs.write(folder)
     words = [script._onnx() if word == "ONNX" else word for word in entry.words]
-    words[words.index("--samples") + 1] = "1"
+    words[words.index("--samples") + 1] = "2"  # one of each photograph
     search = os.pathsep.join([str(FOLDER), str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "torsor.cli", "audit", *words, "--json", "report.json"],
