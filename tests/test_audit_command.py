@@ -1,6 +1,7 @@
 """`torsor audit` on the files of other people, from the command line to the exit code."""
 
 import json
+import shlex
 import sys
 from xml.etree import ElementTree
 
@@ -180,3 +181,71 @@ def test_a_calculator_needs_only_its_structures(torsor, tmp_path):  # noqa: F811
     assert {"reflections: forces", "permutations: energy", "all: energy"} <= names
     code, _, err = torsor("audit", emt)
     assert (code, "an ASE calculator needs structures" in err) == (2, True)
+
+
+def channels_last_file(folder, ramp: bool):
+    """The mean of every channel of `(batch, 8, 8, 3)`; with a ramp along one side it is no symmetry of squares."""
+    onnx = pytest.importorskip("onnx", reason="needs the extra torsor[onnx]")
+    pytest.importorskip("onnxruntime", reason="needs the extra torsor[onnx]")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.linspace(-1, 1, 8) if ramp else np.ones(8)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["image", "weights"], ["weighted"]),
+            helper.make_node("ReduceMean", ["weighted"], ["means"], axes=[1, 2], keepdims=0),
+        ],
+        "channels last",
+        [helper.make_tensor_value_info("image", kind, ["n", 8, 8, 3])],
+        [helper.make_tensor_value_info("means", kind, ["n", 3])],
+        [helper.make_tensor("weights", kind, [8, 1, 1], weights)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, folder / "photo.onnx")
+
+
+def test_a_newcomer_need_not_know_the_shapes_of_an_onnx_file(torsor, tmp_path):  # noqa: F811
+    onnx_file(tmp_path)
+    code, _, err = torsor("audit", "model.onnx")
+    assert code == 2
+    said = one_line(err)
+    assert "takes input (batch, 5, 3) and gives energy (batch), forces (batch, 5, 3)" in said
+    command = said.partition("such as: torsor ")[2]
+    expected = ["--group", "SO(3)", "--in", "input=vector", "--out", "energy=scalar", "--out", "forces=vector"]
+    assert shlex.split(command) == ["audit", "model.onnx", *expected]
+    assert torsor(*shlex.split(command), "--samples", "2")[0] == 0
+
+
+@pytest.mark.parametrize(("ramp", "expected"), [(False, 0), (True, 1)])
+def test_images_whose_channels_are_last_are_images(torsor, tmp_path, ramp, expected):  # noqa: F811
+    channels_last_file(tmp_path, ramp)
+    options = ["photo.onnx", "--group", "C(4)", "--out", "scalar", "--samples", "2"]
+    assert torsor("audit", *options, "--in", "image")[0] == expected
+    np.savez(tmp_path / "photos.npz", image=np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32"))
+    assert torsor("audit", *options, "--in", "image=image", "--data", "photos.npz")[0] == expected
+
+
+def test_a_suggestion_is_a_command_that_can_be_pasted(torsor, tmp_path):  # noqa: F811
+    onnx_file(tmp_path, broken=True)
+    options = ["model.onnx", "--group", "SO(3)", "--in", "vector", "--out", "energy=scalar", "--samples", "2"]
+    _, out, _ = torsor("audit", *options, "--max-error", "1e-4")
+    [command] = [line.partition("try it: torsor ")[2] for line in out.splitlines() if line.startswith("Suggestion: b")]
+    assert command.startswith("audit model.onnx --group 'SO(3)'")
+    assert torsor(*shlex.split(command))[0] == 0
+
+
+def test_layers_have_laws_on_the_command_line(torsor, mine):  # noqa: F811
+    options = ["--group", "SO(3)", "--in", "vector", "--out", "scalar", "--samples", "2", "--json", "-"]
+    _, out, _ = torsor("audit", f"{mine}:net", *options, "--layer", "0=vector")
+    assert json.loads(out)["others"][0]["layers"][0]["law"] == "vector"
+    code, _, err = torsor("audit", f"{mine}:net", *options, "--layer", "0")
+    assert (code, "--layer must look like name=action" in one_line(err)) == (2, True)
+
+
+def test_inputs_come_from_a_parquet_table(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra torsor[tables]")
+    pandas = pytest.importorskip("pandas", reason="needs the extra torsor[tables]")
+    path = tmp_path / "odd @ & ü.parquet"
+    pandas.DataFrame(X[:, 0].numpy(), columns=["x_0", "x_1", "x_2"]).to_parquet(path)
+    symmetry = Symmetry(SO(3), {"x": Vector()}, Scalar())
+    found = inputs_for(symmetry, [parse_slot("x=vector")], torch.float64, path, 6)
+    torch.testing.assert_close(found["x"], X[:6, 0].double())

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from torsor import _target, audit
+from torsor import _model_file, _target, audit
 from torsor._imports import import_path
 from torsor._tree import leaves
 from torsor.audit import targets
 from torsor.audit._report import plain
+from torsor.audit._subject import without_graph
 from torsor.build import FrameAveraging
 from torsor.data import _durable
 from torsor.symmetry import Symmetry
@@ -39,6 +40,8 @@ class Request:
     arrays: bool = False
     layers: bool = True
     averaged: bool = False
+    representations: Sequence[str] = ()
+    command: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,10 @@ def run(request: Request) -> Answer:
     samples = request.samples or _SAMPLES.get(target.kind, 64)
     if target.kind == "ase" and request.data is None:
         raise ValueError("an ASE calculator needs structures: --data structures.extxyz")
+    slots = _model_file.with_shapes(slots, symmetry, target)
     dtype = _target.dtype_of(target, request.dtype)
     values = _target.inputs_for(symmetry, slots, dtype, request.data, samples, request.seed)
+    target, values = _model_file.channels_first(target, symmetry, slots, values)
     generator = torch.Generator().manual_seed(request.seed)
     try:
         function = _on_tensors(target, symmetry, values)
@@ -107,7 +112,8 @@ def run(request: Request) -> Answer:
         if request.data is None and (hint := _target.guessed_shapes(slots, leaves(values))):
             raise ValueError(f"{type(error).__name__}: {error} ({hint})") from error
         raise
-    return Answer(request, report, others, audit.suggestions(report, symmetry.group, gradient=target.gradient))
+    advice = audit.suggestions(report, symmetry.group, gradient=target.gradient, command=request.command)
+    return Answer(request, report, others, advice)
 
 
 def write(path: Path, text: str) -> None:
@@ -127,6 +133,8 @@ def _symmetry(request: Request, target: targets.Target) -> tuple[Symmetry, list[
     group, inputs, output = request.group, request.inputs, request.output
     if target.kind == "ase":
         group, inputs, output = group or "E(3)", inputs or _structure(request.data), output or _ENERGY_AND_FORCES
+    if target.inputs and not (group or inputs or output):
+        raise ValueError(_model_file.usage(target))
     for option, given in (("--group", group), ("--in", inputs), ("--out", output)):
         if not given:
             raise ValueError(f"Missing option '{option}': or name a torsor.Symmetry with --symmetry")
@@ -162,8 +170,7 @@ def _on_tensors(target: targets.Target, symmetry: Symmetry, values: Any) -> Call
     if target.kind != "callable":
         return target.function
     try:
-        with torch.no_grad():
-            out = symmetry.call(target.function, values)
+        out = without_graph(lambda: symmetry.call(target.function, values))
         if all(isinstance(y, torch.Tensor) for y in leaves(out)):
             return target.function
     except Exception as error:
@@ -183,11 +190,14 @@ def _on_tensors(target: targets.Target, symmetry: Symmetry, values: Any) -> Call
 def _others(request: Request, target: targets.Target, symmetry: Symmetry, values: Any) -> tuple[audit.Report, ...]:
     found: list[audit.Report] = []
     module = target.function
+    named = _target.representations_of(request.representations)
     if request.layers and not request.averaged and isinstance(module, nn.Module) and any(module.children()):
-        found.append(audit.layers(module, symmetry, values))
+        found.append(audit.layers(module, symmetry, values, representations=named))
+    elif named:
+        raise ValueError("--layer needs a torch module with layers, and neither --no-layers nor --averaged")
     if target.kind == "ase" and not request.averaged and isinstance(values, dict):
         calculator = targets.make_calculator(request.target)
-        found.append(audit.structures(calculator, _frames(values), seed=request.seed))
+        found.append(audit.structures(calculator, _frames(values), dtype=values["positions"].dtype, seed=request.seed))
     return tuple(found)
 
 

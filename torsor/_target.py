@@ -12,10 +12,10 @@ from torch import Tensor
 from torsor.actions import Action, Image, Irreps, Rep, Scalar
 from torsor.audit.targets import Target
 from torsor.study._comparison import accepts_names
-from torsor.study._words import nearest, parse_symmetry
+from torsor.study._words import nearest, parse_action, parse_symmetry
 from torsor.symmetry import Symmetry
 
-_ROWS = 5  # rows of a generated sample, where nothing is said
+ROWS = 5  # rows of a generated sample, where nothing is said
 _SIDE = 16  # pixels of a generated image
 
 
@@ -68,6 +68,24 @@ def symmetry_of(target: Target, group: str, slots: Sequence[Slot], output: Seque
     return parse_symmetry(group, words, out)
 
 
+def representations_of(texts: Sequence[str]) -> dict[str, Action]:
+    """How named layers transform, from words such as `0.linear=irreps(8x0e+4x1o)`.
+
+    Raises:
+        ValueError: there is no name, or no such action.
+
+    >>> representations_of(["0.linear=irreps(1x0e+2x1o)"])["0.linear"]
+    Irreps('1x0e+2x1o')
+    """
+    found = {}
+    for text in texts:
+        name, _, word = text.partition("=")
+        if not name.strip() or not word:
+            raise ValueError(f"--layer must look like name=action, such as 0.linear=irreps(8x0e+4x1o); got {text!r}")
+        found[name.strip()] = parse_action(word)
+    return found
+
+
 def slots_of(symmetry: Symmetry) -> list[Slot]:
     """The inputs of a symmetry as the command line would give them.
 
@@ -84,6 +102,11 @@ def slots_of(symmetry: Symmetry) -> list[Slot]:
     return [Slot(str(name) if isinstance(actions, Mapping) else "", str(a), None) for name, a in zip(named, entries)]
 
 
+def entries(actions: Any) -> list[Action]:
+    """The actions of the inputs of a symmetry, in order."""
+    return list(actions.values()) if isinstance(actions, Mapping) else list(actions)
+
+
 def inputs_for(
     symmetry: Symmetry, slots: Sequence[Slot], dtype: torch.dtype, data: Path | None, samples: int, seed: int = 0
 ) -> Any:
@@ -93,7 +116,7 @@ def inputs_for(
         ValueError: if a name is missing in the file, or the shape of an input cannot be guessed.
     """
     actions = symmetry.inputs
-    values = list(actions.values()) if isinstance(actions, Mapping) else list(actions)
+    values = entries(actions)
     if data is None:
         generator = torch.Generator().manual_seed(seed)
         shapes = [slot.shape or _shape(action, symmetry, slot) for slot, action in zip(slots, values, strict=True)]
@@ -160,8 +183,8 @@ def _shape(action: Action, symmetry: Symmetry, slot: Slot) -> tuple[int, ...]:
     group = symmetry.group
     if isinstance(action, Image):
         return (1, *[_SIDE] * group.n)
-    rows = () if action.per == "sample" else (_ROWS,)
-    for shape in ((*rows, group.n), (*rows, group.n, group.n), (_ROWS, _ROWS)):
+    rows = () if action.per == "sample" else (ROWS,)
+    for shape in ((*rows, group.n), (*rows, group.n, group.n), (ROWS, ROWS)):
         if isinstance(action, Scalar):
             return (*rows, 1)
         if isinstance(action, Irreps) or (isinstance(action, Rep) and action.dim(group) != group.n):

@@ -154,7 +154,7 @@ def audit(
         typer.Argument(
             metavar="TARGET",
             help="package.module:name of a function, a module, an estimator or of what makes one; model.onnx; "
-            "model.pt2; ase:module:Calculator(arguments).",
+            "model.pt2; ase:emt or ase:module:Calculator(arguments).",
         ),
     ],
     group: Annotated[str, typer.Option(help="Such as 'E(3)', 'SO(2)', 'C(4)', 'E(3) x S(5)'.")] = "",
@@ -181,6 +181,10 @@ def audit(
     seed: Annotated[int, typer.Option(help="Of random inputs and elements.")] = 0,
     arrays: Annotated[bool, typer.Option("--arrays", help="The callable takes NumPy arrays.")] = False,
     layers: Annotated[bool, typer.Option(help="Look at the layers of a module too.")] = True,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="How a named layer transforms: name=action, such as 'body.0=irreps(8x0e+4x1o)'. Repeat."),
+    ] = None,
     averaged: Annotated[
         bool, typer.Option("--averaged", help="Audit what torsor.build.FrameAveraging makes of the model.")
     ] = False,
@@ -194,7 +198,8 @@ def audit(
 
     model = {"target": target, "arrays": arrays, "dtype": dtype, "layers": layers, "averaged": averaged}
     words = {"group": group, "inputs": inputs or (), "output": output or (), "symmetry": symmetry}
-    answer = command.run(command.Request(**model, **words, data=data, samples=samples, max_error=max_error, seed=seed))
+    how = {"data": data, "samples": samples, "max_error": max_error, "seed": seed, "representations": layer or ()}
+    answer = command.run(command.Request(**model, **words, **how, command=["torsor", *sys.argv[1:]]))
     files = {"json": Path(as_json) if as_json not in ("", "-") else None, "junit": junit, "html": html, "badge": badge}
     for kind, path in files.items():
         if path is not None:

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from torsor import E, Mask, Point, Scalar, Symmetry, Vector, audit
-from torsor.audit.targets import load
+from torsor.audit.targets import _calculators as calculators
+from torsor.audit.targets import load, make_calculator
+from torsor.audit.targets._ase import read_call
 from torsor.study._sources import read_arrays
 
 build = pytest.importorskip("ase.build", reason="needs the extra torsor[molecules]")
@@ -110,3 +112,36 @@ def test_what_a_calculator_breaks_is_told_apart(bend, broken):
     frames = rattled(bulk("Cu", cubic=True))
     report = audit.structures(Bent(), frames, outputs=["energy"])
     assert {row.elements for row in report.errors if row.verdict != "exact"} == broken
+
+
+def test_calculators_with_a_name_need_no_path():
+    assert type(make_calculator("ase:emt")).__name__ == "EMT"
+    with pytest.raises(
+        ValueError, match=r"no calculator 'ase:nothing'; there are ase:emt, .*any other is ase:module:Calculator"
+    ):
+        load("ase:nothing")
+    for path in calculators.CALCULATORS.values():
+        name, _, _ = read_call(path.partition(":")[2], path)
+        assert name.isidentifier()
+
+
+def test_a_named_calculator_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(calculators.CALCULATORS, "none", "not_a_package.ase:Missing()")
+    with pytest.raises(ImportError, match="ase:none needs the package not_a_package: pip install not_a_package"):
+        load("ase:none")
+
+
+def test_a_calculator_in_single_precision_is_judged_by_its_own_rounding():
+    from ase.calculators.emt import EMT
+
+    class Single(EMT):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            rounded = atoms.copy()
+            rounded.positions = rounded.positions.astype(np.float32)
+            super().calculate(rounded, properties, ["positions", "numbers", "cell", "pbc"])
+            self.results = {k: np.asarray(v).astype(np.float32) for k, v in self.results.items() if k in OUT}
+
+    OUT = ("energy", "forces")
+    frames = rattled(bulk("Cu", cubic=True), bulk("Ni", cubic=True))
+    assert audit.structures(Single(), frames).verdict == "approximate"
+    assert audit.structures(Single(), frames, dtype=torch.float32).verdict == "exact"

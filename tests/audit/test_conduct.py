@@ -10,6 +10,7 @@ from tests.audit.cases import CLOUD, SCENE, SPACE, normal, repel
 from torsor import Symmetry, audit
 from torsor.actions import Point, Scalar, Vector
 from torsor.groups import SO, E
+from torsor.testing import assert_equivariant
 
 VECTORS = Symmetry(SO(3), Vector(), Vector())
 QUICK = dict.fromkeys(("worst", "curve", "parts", "continuity", "float64"), False)
@@ -186,3 +187,26 @@ def test_the_units_of_an_output_do_not_change_its_verdict(size):
 def test_even_a_little_hidden_randomness_is_found(plain):
     with pytest.raises(ValueError, match="must give the same output for the same inputs"):
         audit.equivariance(lambda x: x + 1e-5 * torch.randn_like(x), VECTORS, CLOUD(torch.float32))
+
+
+class Potential(nn.Module):
+    """Forces as the gradient of an energy, as learned potentials have them: under `no_grad` it fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.bonds = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def forward(self, x):
+        x = x.requires_grad_()
+        energy = self.bonds((x[:, None] - x[:, :, None]).square().sum(-1, keepdim=True)).sum((1, 2, 3))
+        return {"energy": energy, "forces": -torch.autograd.grad(energy.sum(), x)[0]}
+
+
+def test_a_module_that_differentiates_inside_is_audited():
+    symmetry = Symmetry(E(3), Point(), {"energy": Scalar(), "forces": Vector()})
+    report = audit.equivariance(Potential(), symmetry, CLOUD(torch.float32), **QUICK)
+    assert report.verdict == "exact"
+    assert report.float64 is None or report.float64.reason is None
+    found = audit.layers(Potential(), symmetry, CLOUD(torch.float32))
+    assert (found.holds, [row.layer for row in found.layers]) == (True, ["bonds.0", "bonds.1", "bonds.2", "bonds"])
+    assert_equivariant(Potential(), symmetry, CLOUD(torch.float32))

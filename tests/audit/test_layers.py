@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from torsor import E, O, Point, Scalar, Symmetry, Vector, audit
-from torsor.actions import Image, Mask
+from torsor.actions import Image, Irreps, Mask
 from torsor.groups import Cyclic
 
 X = torch.randn(8, 5, 3, generator=torch.Generator().manual_seed(0))
@@ -142,3 +142,33 @@ def test_hooks_are_gone_and_modes_are_as_before():
 def test_what_has_no_layers_is_refused(plain):
     with pytest.raises(TypeError, match="model must be a torch.nn.Module; got builtin_function_or_method"):
         audit.layers(torch.sin, Symmetry(O(3), Vector(), Scalar()), X)
+
+
+class Gate(nn.Module):
+    """One scalar and one vector in, lengths and vectors side by side out: `1x0e+1x1o`."""
+
+    def __init__(self, bend=0.0):
+        super().__init__()
+        self.bend = bend
+
+    def forward(self, x):
+        scalars = x.norm(dim=-1, keepdim=True)
+        return torch.cat([scalars, x * scalars.tanh() + self.bend * x.roll(1, -1)], -1)
+
+
+class Net(nn.Module):
+    def __init__(self, bend=0.0):
+        super().__init__()
+        self.gate, self.head = Gate(bend), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(self.gate(x))
+
+
+def test_irreps_of_a_named_layer_are_what_counts():
+    symmetry, named = Symmetry(O(3), Vector(), Scalar()), {"gate": Irreps("1x0e+1x1o")}
+    report = audit.layers(Net(), symmetry, X, representations=named)
+    assert [rows(report)[name].verdict for name in ("gate", "head")] == ["kept", "breaks"]
+    assert report.first == "head"
+    assert audit.layers(Net(0.1), symmetry, X, representations=named).first == "gate"
+    assert audit.layers(Net(), symmetry, X).first == "gate"  # nobody says its law, and none of the tried ones fits

@@ -129,6 +129,13 @@ def test_arguments_of_an_exported_program_go_by_place_or_name(tmp_path):
         call(X, w=X)
 
 
+def test_the_shapes_that_a_file_says_are_known(tmp_path):
+    assert load(str(onnx_file(tmp_path))).shapes == {"input": (5, 3), "energy": (), "forces": (5, 3)}
+    sizes = {"input": {0: torch.export.Dim("n"), 1: torch.export.Dim("m")}}
+    torch.export.save(torch.export.export(nn.Linear(3, 1), (X,), dynamic_shapes=sizes), tmp_path / "m.pt2")
+    assert load(str(tmp_path / "m.pt2")).shapes == {"input": (None, 3)}
+
+
 def test_an_exported_program_of_one_batch_size_takes_every_batch(tmp_path):
     model = Lengths()
     torch.testing.assert_close(load(str(exported(tmp_path, model))).function(X), model(X))

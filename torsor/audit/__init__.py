@@ -1,6 +1,7 @@
 """Measure symmetries and certify them: how far is a function from a symmetry, where does it break, what is promised?"""
 
 from torsor.audit import certificate, targets
+from torsor.audit._callback import EquivarianceCallback
 from torsor.audit._continuity import Continuity, Jump
 from torsor.audit._curve import Curve
 from torsor.audit._equivariance import equivariance
@@ -21,6 +22,7 @@ __all__ = [
     "Certificate",
     "Continuity",
     "Curve",
+    "EquivarianceCallback",
     "EquivarianceReport",
     "ErrorSources",
     "Float64Rerun",

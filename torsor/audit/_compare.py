@@ -1,6 +1,7 @@
 """The error at pairs of inputs and elements, and the floor that rounding and resampling put under it."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,16 +59,19 @@ class Comparison:
     def error(self, g: Element) -> Float[Tensor, "outputs samples"]:
         """`|f(g x) - g f(x)| / (|f(g x)| + |g f(x)|)`, with 0/0 = 0 and 1 where `f(g x)` is not finite."""
         with torch.no_grad():
-            return self.error_differentiably(g)
+            return self.relative(*self.sides(g))
 
     def error_differentiably(self, g: Element) -> Float[Tensor, "outputs samples"]:
         """`error`, on the graph of `g`."""
-        return self.relative(*self.sides(g))
+        return self.relative(*self._sides(self.subject.differentiably, g))
 
     def sides(self, g: Element) -> tuple[Any, Any, Any]:
         """`f(g x)`, `g f(x)` and `g x`."""
+        return self._sides(self.subject, g)
+
+    def _sides(self, call: Callable[[Any], Any], g: Element) -> tuple[Any, Any, Any]:
         moved = self.symmetry.act(g, self.inputs)
-        return self.subject.differentiably(moved), self.symmetry.act_output(g, self.base, self.inputs), moved
+        return call(moved), self.symmetry.act_output(g, self.base, self.inputs), moved
 
     def floor(self, g: Element) -> "Floor":
         """What the round trip `g^-1 g` changes: in `f` through its inputs, and in the output itself.

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torsor import _tree
+from torsor.audit._subject import without_graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +33,13 @@ def features_of(model: nn.Module, symmetry: Any, inputs: Any) -> dict[str, Featu
 
         return part.register_forward_hook(hook, with_kwargs=True)
 
+    def run() -> None:
+        found.clear()  # of a call that failed for want of a graph
+        symmetry.call(model, _tree.map(lambda x: x.clone() if isinstance(x, Tensor) else x, inputs))
+
     try:
         handles += [watch(name, part) for name, part in model.named_modules() if name]
-        symmetry.call(model, _tree.map(lambda x: x.clone() if isinstance(x, Tensor) else x, inputs))
+        without_graph(run)
     finally:
         for handle in handles:
             handle.remove()

@@ -33,10 +33,11 @@ def layers(
 
     Forward hooks keep what goes into and comes out of every submodule, for the inputs and for the inputs moved by one
     element per sample. Where a layer's representation is named, its error is `|h(gx) - g h(x)| / (|h(gx)| + |g h(x)|)`.
-    Elsewhere the laws of the symmetry's own inputs and outputs, vectors and scalars are tried on the features, and the
-    one that fits best is reported: "kept" where it fits to rounding. A layer *breaks* the symmetry where its features
-    follow no law although everything that went into it does. Features may follow a law that was not tried (irreps,
-    channels that are mixed with components), so a layer is named only where the output breaks too.
+    Elsewhere the laws of the symmetry's own inputs and outputs, those named for other layers, vectors and scalars are
+    tried on the features, and the one that fits best is reported: "kept" where it fits to rounding. A layer *breaks*
+    the symmetry where its features follow no law although everything that went into it does. Features may follow a law
+    that was not tried (irreps, channels that are mixed with components), so a layer is named only where the output
+    breaks too.
 
     For every layer the report also has `change`, by how much its features differ at all (0 for invariant ones), and
     `derivative`, the norm of the Lie derivative of the features minus their law, relative to the features: the largest
@@ -84,13 +85,13 @@ def layers(
         start, there, again = (features_of(model, symmetry, x) for x in (inputs, moved, back))
         output = comparison.relative(*comparison.sides(g))
         holds = bool((output.mean(1) <= EXACT * comparison.floor(g).value.mean(1)).all())
-        judge = _Judge(symmetry, symmetry.layout(inputs), g, comparison.eps, _laws(symmetry))
+        judge = _Judge(symmetry, symmetry.layout(inputs), g, comparison.eps, _laws(symmetry, named))
         rows = [
             judge.layer(name, start[name], there[name], again[name], named.get(name.partition(" ")[0]))
             for name in start
             if name in there and name in again
         ]
-        slopes = _derivatives(model, symmetry, inputs, judge, rows, named)
+        slopes = _derivatives(model, symmetry, inputs, judge, rows)
     found = tuple(_judged(row, slopes.get(row.layer), comparison.rounding_limit) for row in rows)
     first = None if holds else next((row.layer for row in found if row.verdict == "breaks"), None)
     return LayersReport(symmetry.group.name, found, first, holds, symmetry.batch_size(inputs))
@@ -167,8 +168,11 @@ def _by_sample(layout: BatchLayout, law: Action, x: Tensor) -> Tensor | None:
     return None
 
 
-def _laws(symmetry: Symmetry) -> list[tuple[str, Action]]:
-    """The actions that are tried: scalars, those of the inputs and outputs, vectors; all combinations of factors."""
+def _laws(symmetry: Symmetry, named: Mapping[str, Action]) -> list[tuple[str, Action]]:
+    """The actions that are tried: scalars, those of the inputs and outputs, vectors; all combinations of factors.
+
+    Also those that were named for some layer: what goes into the next one follows them.
+    """
     group = symmetry.group
     given = [
         a for a in (*_tree.leaves(symmetry.inputs, is_action), *symmetry.output_actions) if not isinstance(a, Layout)
@@ -180,7 +184,8 @@ def _laws(symmetry: Symmetry) -> list[tuple[str, Action]]:
         own: list[Action] = [Scalar(), *parts, *([Vector()] if _is_matrix(factor) else [])]
         columns.append(list({repr(a): a for a in own}.values()))
     combined = itertools.product(*columns)
-    return [(" | ".join(map(_words, row)), row[0] if len(row) == 1 else jointly(*row)) for row in combined]
+    tried = {" | ".join(map(_words, row)): row[0] if len(row) == 1 else jointly(*row) for row in combined}
+    return list(({_words(law): law for law in named.values()} | tried).items())
 
 
 def _words(law: Action) -> str:
@@ -215,11 +220,10 @@ def _derivatives(
     inputs: Any,
     judge: _Judge,
     rows: list[LayerError],
-    named: Mapping[str, Action],
 ) -> dict[str, tuple[float, str]]:
     """The largest Lie derivative of each layer's features minus their law, and its generator in words."""
     group, layout, step = symmetry.group, judge.layout, judge.eps ** (1 / 3)
-    laws = dict(judge.laws) | {_words(law): law for law in named.values()}
+    laws = dict(judge.laws)
     found: dict[str, tuple[float, str]] = {}
     for k in range(group.dim):
         x = next(t for _, t in symmetry.slots(inputs) if isinstance(t, Tensor) and t.is_floating_point())

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from torsor.audit._compare import LEAST_FLOOR
 from torsor.audit._report import Report
 from torsor.audit._verdict import Verdict, judge, worst_of
 from torsor.audit.targets._ase import properties
 
-_EPS = float(np.finfo(float).eps)
 _DRAWS = 3
 """Changes of each kind for each structure: some keep a property by chance, as even permutations keep a volume."""
 
@@ -73,7 +73,12 @@ class StructuresReport(Report):
 
 
 def structures(
-    calculator: Any, frames: Sequence[Any], *, outputs: Sequence[str] = ("energy", "forces"), seed: int = 0
+    calculator: Any,
+    frames: Sequence[Any],
+    *,
+    outputs: Sequence[str] = ("energy", "forces"),
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
 ) -> StructuresReport:
     """What an ASE calculator makes of the same structure, written differently.
 
@@ -85,6 +90,7 @@ def structures(
         calculator: an ASE calculator.
         frames: structures, `ase.Atoms`; they are not changed.
         outputs: of "energy", "forces" and "stress" (where all frames are periodic in three directions).
+        dtype: the precision in which the calculator computes: float32 for most learned potentials.
         seed: of the random changes.
 
     Raises:
@@ -97,16 +103,16 @@ def structures(
     """
     if not len(frames) or not all(len(frame) for frame in frames):
         raise ValueError("frames must hold structures with atoms")
-    frames = list(frames)
+    frames, eps = list(frames), torch.finfo(dtype).eps
     random, names = np.random.default_rng(seed), tuple(outputs)
     bases = [properties(calculator, frame.copy(), names) for frame in frames]
     floors = dict.fromkeys(names, 0.0)
     for frame, base in zip(frames, bases, strict=True):
         rounded = frame.copy()
-        rounded.positions *= 1 + _EPS * random.choice([-1, 1], rounded.positions.shape)
+        rounded.positions *= 1 + eps * random.choice([-1, 1], rounded.positions.shape)
         found = properties(calculator, rounded, names)
         for name in names:
-            floors[name] = max(floors[name], _relative(name, found[name], base[name], base))
+            floors[name] = max(floors[name], _relative(name, found[name], base[name], base, eps))
     rows = []
     for kind, change in _CHANGES.items():
         pairs = []
@@ -115,12 +121,12 @@ def structures(
             if changed is not None:
                 atoms, move = changed
                 pairs.append((properties(calculator, atoms, names), {n: move(n, base[n]) for n in names}, base, frame))
-        rows += [_row(kind, name, pairs, max(floors[name], LEAST_FLOOR * _EPS)) for name in names if pairs]
+        rows += [_row(kind, name, pairs, max(floors[name], LEAST_FLOOR * eps), eps) for name in names if pairs]
     return StructuresReport(tuple(rows), len(frames))
 
 
-def _row(kind: str, name: str, pairs: list[tuple], floor: float) -> StructureError:
-    errors = [_relative(name, found[name], moved[name], base) for found, moved, base, _ in pairs]
+def _row(kind: str, name: str, pairs: list[tuple], floor: float, eps: float) -> StructureError:
+    errors = [_relative(name, found[name], moved[name], base, eps) for found, moved, base, _ in pairs]
     absolute = max(
         float(np.abs(found[name] - moved[name]).max()) / (len(frame) if name == "energy" else 1)
         for found, moved, _, frame in pairs
@@ -131,13 +137,13 @@ def _row(kind: str, name: str, pairs: list[tuple], floor: float) -> StructureErr
     )
 
 
-def _relative(name: str, p: Any, q: Any, base: dict[str, Any]) -> float:
+def _relative(name: str, p: Any, q: Any, base: dict[str, Any], eps: float) -> float:
     """The relative distance of two values; 0 where both are rounding beside the energy."""
     size = float(np.linalg.norm(p) + np.linalg.norm(q))
     if not np.isfinite(size):
         return 1.0
     scale = max(1.0, abs(float(base.get("energy", 0.0))))  # eV, Å: energies of bonds
-    return 0.0 if size <= _NOISE * _EPS * scale else float(np.linalg.norm(p - q)) / size
+    return 0.0 if size <= _NOISE * eps * scale else float(np.linalg.norm(p - q)) / size
 
 
 Change = Callable[[Any, np.random.Generator], tuple[Any, Callable[[str, Any], Any]] | None]

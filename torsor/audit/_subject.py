@@ -26,14 +26,30 @@ class Subject:
 
     def __call__(self, inputs: Any) -> Any:
         """The checked output, without gradient."""
-        with torch.no_grad():
-            return self.differentiably(inputs)
+        return without_graph(lambda: self.differentiably(inputs))
 
     def differentiably(self, inputs: Any) -> Any:
         """The checked output, on the graph of the inputs."""
         out = self.symmetry.call(self.function, _tree.map(_copy, inputs))
         self.symmetry.check_output(out, inputs)
         return _tree.map(_comparable, out)
+
+
+def without_graph(call: Callable[[], Any]) -> Any:
+    """What a call returns, without a graph; the call has one where it needs it: forces differentiate an energy.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> without_graph(lambda: torch.autograd.grad((x**3).sum(), x)[0])
+    tensor([3., 3.])
+    """
+    try:
+        with torch.no_grad():
+            return call()
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+    with torch.enable_grad():
+        return _tree.map(lambda y: y.detach() if isinstance(y, Tensor) else y, call())
 
 
 def modules_of(function: Callable[..., Any]) -> list[nn.Module]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torsor import _tree
 from torsor._tree import Tree
 from torsor.actions import Scalar, Shared
-from torsor.audit._subject import evaluating
+from torsor.audit._subject import evaluating, without_graph
 from torsor.groups import Trivial
 from torsor.symmetry import Inputs, Symmetry, Transformation, as_inputs
 
@@ -41,6 +41,6 @@ def ungrouped(f: Callable[..., Tree], transformation: Transformation, inputs: In
         return Scalar() if isinstance(x, Tensor) and x.ndim else Shared()
 
     actions = _tree.map(action, inputs)
-    with evaluating(f), torch.no_grad():
-        out = Symmetry(Trivial(), actions, Scalar()).call(f, inputs)
+    with evaluating(f):
+        out = without_graph(lambda: Symmetry(Trivial(), actions, Scalar()).call(f, inputs))
     return Ungrouped(Trivial(), actions, _tree.map(action, out), transformation=transformation)

@@ -97,7 +97,8 @@ def fit(
         progress: show a progress bar on stderr.
         precision: as Fabric names it, such as `"bf16-mixed"`; by default the model's own.
         fabric: a `lightning_fabric.Fabric` with devices and strategy, launched by the caller; by default one GPU if
-            there is one, else the processor.
+            there is one, else the processor. Its callbacks have `on_train_epoch_end(epoch, model)` called, where
+            `epoch.log(name, value)` adds to the numbers of the epoch: `torsor.audit.EquivarianceCallback`.
 
     Raises:
         ValueError: an argument is wrong, or the checkpoint belongs to another training; names it.
@@ -177,6 +178,7 @@ def _run(
     ):
         while training.epoch < epochs and not training.stopped:
             entry = training.run_epoch(data, valid, epochs, batch_size)
+            training.fabric.call("on_train_epoch_end", _Epoch(entry), training.model)
             training.stopped = patience is not None and training.epoch - training.best_epoch >= patience
             last = training.epoch == epochs or training.stopped
             began = time.perf_counter()
@@ -187,6 +189,17 @@ def _run(
                 cost = saved - began
             log(entry)
             show(entry)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """What callbacks of Fabric get of an epoch, in the place of a trainer."""
+
+    entry: dict[str, Any]
+
+    def log(self, name: str, value: Any) -> None:
+        """Add a number to those of the epoch."""
+        self.entry[name] = float(value)
 
 
 def _go_on(training: Training, folder: Path, settings: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torsor._imports import import_path
+from torsor.audit.targets._calculators import calculator_path
 from torsor.audit.targets._numpy import array
 from torsor.audit.targets._target import Target
 
@@ -18,7 +20,7 @@ _PER_ATOM = {"forces": 3, "energies": 0, "charges": 0, "magmoms": 0}
 
 
 def ase_target(name: str) -> Target:
-    """The calculator that `ase:module:Calculator(arguments)` names, as a callable on tensors.
+    """The calculator that `ase:module:Calculator(arguments)` names, or `ase:emt` and others, as a callable on tensors.
 
     Inputs: `positions` (B, n, 3) in Å and `numbers` (or `species`) (B, n), atomic numbers; for crystals `cell`
     (B, 3, 3), rows in Å, and `pbc` (B, 3); for structures of several sizes `mask` (B, n). Outputs, as ASE has them:
@@ -38,13 +40,24 @@ def ase_target(name: str) -> Target:
 
 
 def make_calculator(name: str) -> Any:
-    """The calculator that a text names; its arguments are literals, and nothing is evaluated."""
+    """The calculator that `ase:module:Calculator(arguments)` or a name such as `ase:emt` means.
+
+    Its arguments are literals, and nothing is evaluated.
+
+    Raises:
+        ImportError: ASE, or the package of a named calculator, is not there.
+        ValueError: the text cannot be read, or names no calculator; lists those that have names.
+    """
     try:
         import ase
     except ImportError:
         raise ImportError("an ASE calculator needs ase: pip install 'torsor[molecules]'") from None
-    module, _, call = name.removeprefix("ase:").partition(":")
+    path = calculator_path(name)
+    module, _, call = path.partition(":")
     found, args, kwargs = read_call(call, name)
+    package = module.partition(".")[0]
+    if path != name.removeprefix("ase:") and find_spec(package) is None:
+        raise ImportError(f"{name} needs the package {package}: pip install {package}")
     made = import_path(f"{module}:{found}")
     calculator = made(*args, **kwargs) if callable(made) else made
     if not hasattr(calculator, "get_property") and not hasattr(calculator, "get_potential_energy"):
@@ -136,4 +149,5 @@ def properties(calculator: Any, atoms: Any, names: tuple[str, ...]) -> dict[str,
         "energies": atoms.get_potential_energies, "charges": atoms.get_charges, "dipole": atoms.get_dipole_moment,
         "magmoms": atoms.get_magnetic_moments,
     }  # fmt: skip
-    return {name: np.array(compute[name]()) for name in names}
+    with torch.enable_grad():  # learned potentials differentiate inside
+        return {name: np.array(compute[name]()) for name in names}

@@ -43,6 +43,10 @@ def export_target(path: str | Path) -> Target:
         by_name = {name: given[name] for name in names if name in keywords}
         return module(*[given[name] for name in names if name not in keywords], **by_name)
 
+    places = [*(n for n in names if n not in keywords), *(n for n in names if n in keywords)]
+    pairs = zip(places, values, strict=True) if len(places) == len(values) else ()  # containers hold several values
+    sizes_of = {n: tuple(x.shape[1:]) for n, x in pairs if isinstance(x, Tensor) and x.ndim}
+    shapes = {n: tuple(k if isinstance(k, int) else None for k in shape) for n, shape in sizes_of.items()}
     floating = [x.dtype for x in values if isinstance(x, Tensor) and x.is_floating_point()]
     return Target(
         str(path),
@@ -51,4 +55,5 @@ def export_target(path: str | Path) -> Target:
         inputs=names,
         dtype=floating[0] if floating else None,
         gradient=True,
+        shapes=shapes,
     )

@@ -1,6 +1,5 @@
 """Which adapter a name on the command line means."""
 
-import re
 from inspect import Parameter, isclass, signature
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ _WEIGHTS = (".safetensors", ".npz", ".npy", ".h5")
 def load(name: str, *, arrays: bool = False) -> Target:
     """The model that a name on the command line means.
 
-    `model.onnx` (extra `onnx`), `model.pt2` of `torch.export.save`, `ase:module:Calculator(arguments)` (extra
-    `molecules`), or an import path `package.module:name` to a function, a module, a fitted estimator of scikit-learn,
-    or what makes one of these: classes and functions without arguments are called, and so is whatever the path ends
-    with `()`. A module or function of one's own runs; nothing from a file does.
+    `model.onnx` (extra `onnx`), `model.pt2` of `torch.export.save`, `ase:module:Calculator(arguments)` or a named one
+    such as `ase:emt` (extra `molecules`), or an import path `package.module:name` to a function, a module, a fitted
+    estimator of scikit-learn, or what makes one of these: classes and functions without arguments are called, and so
+    is whatever the path ends with `()`. A module or function of one's own runs; nothing from a file does.
 
     Arguments:
         name: what to load.
@@ -57,7 +56,7 @@ def load(name: str, *, arrays: bool = False) -> Target:
         raise ValueError(
             f"{name!r} holds arrays and no model: name what builds the model and loads them, as in my_model:build"
         )
-    if re.match(r"ase:[^:]+:", name):
+    if name.startswith("ase:"):
         return ase_target(name)
     return _imported(name, arrays)
 

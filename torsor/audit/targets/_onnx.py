@@ -63,7 +63,9 @@ def onnx_target(path: str | Path) -> Target:
 
     floating = [str(kind) for kind in types.values() if kind.kind == "f"]
     dtype = getattr(torch, floating[0]) if floating else None
-    return Target(str(path), "onnx", choose(outputs), tuple(slots), outputs, dtype, choose=choose)
+    both = [*slots.values(), *(out for out in session.get_outputs() if out.name in outputs)]
+    shapes = {s.name: tuple(n if isinstance(n, int) else None for n in s.shape[1:]) for s in both if s.shape}
+    return Target(str(path), "onnx", choose(outputs), tuple(slots), outputs, dtype, choose=choose, shapes=shapes)
 
 
 def _batch_size(slots: Any) -> int | None:

@@ -1,7 +1,7 @@
 """What every adapter makes of a model: a callable on tensors, and what an audit may ask of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Target:
         float64: whether a float64 copy can be made.
         layers: whether it has layers to look at.
         choose: makes the function for some of the outputs, where computing all would be waste.
+        shapes: of one sample of inputs and outputs by name, where the file says them; None where a size is free.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Target:
     float64: bool = False
     layers: bool = False
     choose: Callable[[tuple[str, ...]], Callable[..., Any]] | None = None
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
     def returning(self, names: Sequence[str] = ()) -> "Target":
         """The target with the structure of output that a symmetry has: a dict of `names`, or the only output bare.
