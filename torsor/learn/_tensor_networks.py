@@ -55,6 +55,8 @@ class _TensorNetwork(nn.Module):
             raise ValueError(f"layers must be at least 1 hidden layer; got {layers}")
         self.rep_in, self.rep_out, self.groups = rep_in, rep_out, check_groups(groups)
         strict = next((g for g in self.groups if not acts_orthogonally(g)), self.groups[0])
+        if isinstance(channels, int) and channels < 1:
+            raise ValueError(f"channels must be at least 1; got {channels}")
         hidden = uniform_rep(channels, strict, max_rank) if isinstance(channels, int) else channels
         self.hidden = hidden.canonical(strict).rep
         blocks: list[nn.Module] = []
