@@ -42,27 +42,25 @@ def components(
 ) -> tuple[list[Component], int]:
     """Orthogonal matrices h with `f(h x) = h f(x)`, one for each generator of the components, and their number.
 
-    From Haar random starts, half of them reflections, the sum of squares of `defect` is brought down by damped
-    Gauss-Newton steps on O(d); where it vanishes a symmetry is found. Those in one coset of the connected group of
-    `algebra` are one: by Procrustes, the nearest elements of two cosets agree.
+    From reflections and exchanges of the axes, and from Haar random starts, half of them reflections, the sum of
+    squares of `defect` is brought down by damped Gauss-Newton steps on O(d); where it vanishes a symmetry is found.
+    Those in one coset of the connected group of `algebra` are one: by Procrustes, the nearest elements of two cosets
+    agree.
 
     Arguments:
         defect: `(f(h x) - h f(x)) / |f|` at h (d, d), on one axis; differentiable in h.
         d: dimension of the space.
         algebra: generators of the connected symmetries, (k, d, d).
         tol: largest error of a symmetry.
-        starts: how many.
+        starts: how many random ones.
         generator: of the starts.
     """
     turns = _antisymmetric(algebra)
-    # of a connected group that reaches all rotations only the sign of the determinant is left to find
-    starts = min(starts, 2) if len(turns) == d * (d - 1) // 2 else starts
+    if len(turns) == d * (d - 1) // 2:
+        starts = 0  # only a reflection is left to find, and all of them are one
     found: list[Tensor] = []
-    for number in range(starts):
-        h = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))[0]
-        if (torch.linalg.det(h) < 0) != bool(number % 2):
-            h = torch.cat([-h[:1], h[1:]])
-        h, error = _descend(defect, h, tol)
+    for start in _starts(d, starts, generator):
+        h, error = _descend(defect, start, tol)
         if error <= tol:
             found.append(_nearest(h, turns))
     found.sort(key=lambda h: float((h - torch.eye(d, dtype=h.dtype)).norm()))
@@ -75,6 +73,19 @@ def components(
     return [
         Component(tuple(map(tuple, h.tolist())), float(defect(h).norm()), _order(h, turns), _words(h)) for h in chosen
     ], len(group)
+
+
+def _starts(d: int, count: int, generator: torch.Generator) -> list[Tensor]:
+    eye = torch.eye(d, dtype=torch.float64)
+    axes = [e[:, None] for e in eye] + [
+        (eye[i] - eye[j])[:, None] / 2**0.5 for i, j in itertools.combinations(range(d), 2)
+    ]
+    starts = [eye - 2 * v @ v.mT for v in axes]
+    for number in range(count):
+        h = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))[0]
+        turned = (torch.linalg.det(h) < 0) == bool(number % 2)
+        starts.append(h if turned else torch.cat([-h[:1], h[1:]]))
+    return starts
 
 
 def _descend(defect: Callable[[Tensor], Tensor], h: Tensor, tol: float) -> tuple[Tensor, float]:
@@ -166,6 +177,8 @@ def _uphill(h: Tensor, turns: Tensor) -> Tensor:
 
 def _among(h: Tensor, group: Sequence[Tensor], turns: Tensor) -> bool:
     """Whether h lies in one of the cosets."""
+    if not len(turns):
+        return float((torch.stack(list(group)) - h).flatten(1).norm(dim=1).min()) < NEAR
     eye = torch.eye(len(h), dtype=h.dtype)
     return any(float((_nearest(h @ g.mT, turns) - eye).norm()) < NEAR for g in group)
 

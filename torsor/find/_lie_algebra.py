@@ -45,8 +45,8 @@ def lie_algebra(
         candidates: groups of R^d whose breaking is read off too.
         tol: largest singular value that counts as zero; by default 1e4 times the rounding error of the dtype.
         resamples: bootstrap resamples of the points, for the intervals of the singular values.
-        starts: random orthogonal matrices from which symmetries without generators are searched, such as 16; with 0
-            nothing is searched.
+        starts: random orthogonal matrices from which symmetries without generators are searched, such as 16, beside the
+            reflections and exchanges of axes; with 0 nothing is searched.
         generator: of the resamples and the starts; seeded with 0 by default.
 
     Raises:

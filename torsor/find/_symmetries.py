@@ -31,7 +31,7 @@ def symmetries(
     tol: float | None = None,
     samples: int = 8,
     resamples: int = 100,
-    starts: int = 12,
+    starts: int = 4,
     epochs: int = 300,
     seed: int = 0,
 ) -> AlgebraReport:
@@ -53,8 +53,8 @@ def symmetries(
         tol: largest level that counts as zero.
         samples: elements for each input in the equivariance errors.
         resamples: of the bootstrap.
-        starts: random orthogonal matrices from which symmetries that no generator reaches are searched; 0 leaves them
-            out, and so does a function that was learned from data.
+        starts: random orthogonal matrices from which symmetries that no generator reaches are searched, beside the
+            reflections and exchanges of axes; 0 leaves the search out, and so does a function learned from data.
         epochs: passes over the data in the training of the networks that stand in for it.
         seed: of everything that is random.
 
