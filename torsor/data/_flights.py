@@ -123,7 +123,7 @@ def _pieces(seconds: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
         t, place = np.unique(seconds[start:end], return_index=True)
         if len(t) < 2:
             continue
-        grid = np.arange(t[0], t[-1], STEP)
+        grid = np.arange(t[0], t[-1] + 1e-6 * STEP, STEP)  # the last record is a point too
         track = np.stack([np.interp(grid, t, positions[start:end][place, i]) for i in range(3)], 1)
         for first in range(0, len(grid) - POINTS + 1, POINTS):
             window = track[first : first + POINTS]
