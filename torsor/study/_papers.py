@@ -104,7 +104,7 @@ PAPERS = (
         "2306.00356",
         "torsor.learn",
         "partial",
-        "penalties, strengths, networks, discovery; at small scale better than no penalty, not than RPP; 3 seeds and own scale to come",
+        "penalties, strengths, networks, discovery; on two seeds better than no penalty, not than RPP; more is to come",
     ),
     Paper(
         5,
