@@ -1,5 +1,7 @@
 """The front door: actions instead of representations, translations, candidates, data instead of a function."""
 
+import math
+
 import pytest
 import torch
 
@@ -52,12 +54,15 @@ def test_translations_are_found_where_there_are_points():
     assert find.symmetries(heavy, x, Point(per="node"), Scalar(), d=3).name == "so(2) + 2 of 3 translations"
 
 
-def test_reflections_show_in_the_error_and_not_in_the_level():
+def test_reflections_show_in_the_error_and_the_jump_and_not_in_the_level():
     x = torch.randn(50, 3, 3, dtype=torch.float64)
     volume = lambda x: torch.linalg.det(x).unsqueeze(1)
     found = find.symmetries(volume, x, NODE, Scalar(), candidates=[O(3), SO(3)])
     assert found.name == "sl(3)"
-    assert [b.inside for b in found.breaking] == [True, True]
+    assert [b.inside for b in found.breaking] == [False, True]
+    assert found.breaking[0].level < 1e-12
+    assert math.isclose(found.breaking[0].jump, 2.0)
+    assert found.components == ()
     assert found.breaking[0].error > 0.3
     assert found.breaking[1].error < 1e-12
 

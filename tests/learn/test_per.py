@@ -7,7 +7,7 @@ import torch
 
 from torsor.actions import Perm, Scalar, T, V, equivariant_basis
 from torsor.groups import SL, SO, Cyclic, Dihedral, O, Scaling, Symmetric, embed
-from torsor.learn import Fixed, LayerReps, PERegularizer, SoftLinear, attach
+from torsor.learn import Fixed, LayerReps, PERegularizer, SoftEMLP, SoftLinear, attach
 
 O2xy, O2yz, O2xz = (embed(O(2), axes, 3) for axes in [(0, 1), (1, 2), (0, 2)])
 SO2xy = embed(SO(2), (0, 1), 3)
@@ -171,7 +171,7 @@ def test_bad_input_is_refused_in_words():
         attach(net, "0", V, V, [O(3)])
     with pytest.raises(ValueError, match="groups=1; got groups=2"):
         attach(net, "1", V + Scalar(), V + Scalar(), [O(3)])
-    with pytest.raises(ValueError, match="kernel size 1"):
+    with pytest.raises(ValueError, match="act on R\\^2"):
         attach(net, "2", V, V, [O(3)])
     with pytest.raises(TypeError, match="nn.Linear"):
         attach(torch.nn.Sequential(torch.nn.ReLU()), "0", V, V, [O(3)])
@@ -204,3 +204,13 @@ def test_candidates_that_say_nothing_or_the_same_are_warned_about():
         PERegularizer(SoftLinear(V, V, [SL(3)]))
     with pytest.warns(UserWarning, match="coordinates"):
         PERegularizer(SoftLinear(V + Scalar(), V + Scalar(), [Scaling(3)]))
+
+
+def test_what_is_no_rule_no_layer_or_no_channel_is_refused(plain):
+    layer = SoftLinear(V, V, [O(3)])
+    with pytest.raises(TypeError, match="strengths must be a rule"):
+        PERegularizer(layer, strengths=0.3)
+    with pytest.raises(ValueError, match="name must be that of a layer"):
+        attach(layer, "7", V, V, [O(3)])
+    with pytest.raises(ValueError, match="channels must be at least 1"):
+        SoftEMLP(V, V, [O(3)], channels=0)

@@ -213,3 +213,13 @@ def test_bad_input_is_refused_in_words():
         learn.PERegularizer(layer).epoch_end(5, 5)
     with pytest.raises(ValueError, match="likelihood"):
         learn.curvature(layer, [], "poisson")
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e6])
+def test_the_evidence_does_not_depend_on_units(unit):
+    x, y, _ = planted(0, 20, 0.0)
+    one, other = (fit_linear(x, u * y, T(2), T(2), GROUPS) for u in (1.0, unit))
+    assert torch.allclose(other.weight / unit, one.weight, atol=1e-6)
+    assert torch.allclose(other.strengths * unit**2, one.strengths, rtol=1e-3)
+    assert math.isclose(other.noise / unit**2, one.noise, rel_tol=1e-5)
+    assert math.isclose(other.log_evidence + y.numel() * math.log(unit), one.log_evidence, rel_tol=1e-6)

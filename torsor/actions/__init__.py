@@ -3,6 +3,7 @@
 from torsor.actions._action import Action, Element, apply_matrices, apply_matrix, over_middle_axes
 from torsor.actions._basis import EquivariantBasis, equivariant_basis
 from torsor.actions._fields import Line, Point, PseudoScalar, PseudoVector, Tensor, act_on_points
+from torsor.actions._grid_rep import Grid
 from torsor.actions._image import Image, pixel_grid
 from torsor.actions._irreps import Irrep, Irreps
 from torsor.actions._joint import Jointly, jointly
@@ -24,6 +25,7 @@ __all__ = [
     "Edges",
     "Element",
     "EquivariantBasis",
+    "Grid",
     "Image",
     "Irrep",
     "Irreps",

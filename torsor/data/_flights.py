@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib.util
 import itertools
@@ -61,7 +62,7 @@ def flights(folder: str | Path | None = None, *, dtype: torch.dtype | None = Non
         raise FileNotFoundError("the wheel traffic is not installed: pip install --no-deps traffic==2.13")
     if missing := [name for name in FILES if not (root / name).is_file()]:
         raise FileNotFoundError(f"{root} lacks {', '.join(missing)}: they come with the wheel traffic")
-    windows = np.concatenate([_windows(_records(root / name)) for name in FILES])
+    windows = _recorded(root.resolve())
     windows = torch.from_numpy(windows / windows.std()).to(dtype or torch.get_default_dtype())
     x, y = windows[:, : POINTS // 2].flatten(1), windows[:, POINTS // 2 :].flatten(1)
     cut = int(0.6 * len(x))
@@ -76,6 +77,12 @@ def flights(folder: str | Path | None = None, *, dtype: torch.dtype | None = Non
         licence="MIT (the wheel)",
         description="Six positions of an aircraft, and the next six.",
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _recorded(root: Path) -> np.ndarray:
+    """The windows of all files, (n, 12, 3); remembered, because it takes seconds to read them."""
+    return np.concatenate([_windows(_records(root / name)) for name in FILES])
 
 
 def _records(path: Path) -> dict[str, np.ndarray]:
@@ -93,17 +100,18 @@ def _records(path: Path) -> dict[str, np.ndarray]:
 
 def _windows(columns: dict[str, np.ndarray]) -> np.ndarray:
     """Centred windows (n, 12, 3) of all flights, in km."""
-    flight = np.char.add(np.char.add(columns["icao24"], "/"), columns["callsign"])
-    whole = np.isfinite(np.stack([columns[n] for n in ("timestamp", "latitude", "longitude", "altitude")])).all(0)
+    numbers = [columns[name] for name in ("timestamp", "latitude", "longitude", "altitude")]
+    whole = np.isfinite(np.stack(numbers)).all(0)
+    seconds, latitude, longitude, height = (column[whole] for column in numbers)
+    flight = np.char.add(np.char.add(columns["icao24"][whole], "/"), columns["callsign"][whole])
+    _, first, which = np.unique(flight, return_index=True, return_inverse=True)
+    order = np.lexsort((seconds, first[which]))  # flights as they first appear, each by time
     found = []
-    for name in dict.fromkeys(flight[whole].tolist()):
-        rows = np.flatnonzero((flight == name) & whole)
-        rows = rows[np.argsort(columns["timestamp"][rows], kind="stable")]
-        seconds = columns["timestamp"][rows] / 1000
-        latitude, longitude = np.radians(columns["latitude"][rows]), np.radians(columns["longitude"][rows])
-        east = RADIUS * np.cos(latitude.mean()) * (longitude - longitude.mean())
-        north = RADIUS * (latitude - latitude.mean())
-        found += _pieces(seconds, np.stack([east, north, columns["altitude"][rows] * FOOT], 1))
+    for rows in np.split(order, np.flatnonzero(np.diff(first[which][order])) + 1) if len(order) else ():
+        north, east = np.radians(latitude[rows]), np.radians(longitude[rows])
+        east = RADIUS * np.cos(north.mean()) * (east - east.mean())
+        north = RADIUS * (north - north.mean())
+        found += _pieces(seconds[rows] / 1000, np.stack([east, north, height[rows] * FOOT], 1))
     return np.stack(found) if found else np.zeros((0, POINTS, 3))
 
 
@@ -115,7 +123,7 @@ def _pieces(seconds: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
         t, place = np.unique(seconds[start:end], return_index=True)
         if len(t) < 2:
             continue
-        grid = np.arange(t[0], t[-1], STEP)
+        grid = np.arange(t[0], t[-1] + 1e-6 * STEP, STEP)  # the last record is a point too
         track = np.stack([np.interp(grid, t, positions[start:end][place, i]) for i in range(3)], 1)
         for first in range(0, len(grid) - POINTS + 1, POINTS):
             window = track[first : first + POINTS]

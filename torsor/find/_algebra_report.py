@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torsor.audit import Report
+from torsor.find._components import Component
 from torsor.find._identify import bracket_defect, name_of
 
 ROUNDING = 1e4
@@ -48,7 +49,9 @@ class Breaking:
         level: the largest level among unit generators of it; 0 for an exact symmetry. Where it is broken, a direction
             that was found near it may have a smaller one, which is no generator of the candidate.
         interval: 95 % bootstrap interval of the level.
-        inside: whether its algebra lies in the one that was found.
+        inside: whether its algebra lies in the one that was found, and its other components keep f too.
+        jump: `|f(h x) - h f(x)| / |f(x)|`, the largest among the generators h of its other components, such as
+            reflections; 0 for a connected group.
         error, error_se: equivariance error over the whole group with its standard error, where it was measured: it sees
             reflections and other components, which no generator sees.
     """
@@ -57,6 +60,7 @@ class Breaking:
     level: float
     interval: tuple[float, float]
     inside: bool
+    jump: float = 0.0
     error: float | None = None
     error_se: float | None = None
 
@@ -76,6 +80,9 @@ class AlgebraReport(Report):
         floor: below this level nothing can be told, because the function was learned; None where it was given.
         r2: held-out coefficient of determination of the learned function; None where it was given.
         breaking: one for each candidate.
+        components: orthogonal symmetries that no generator reaches, such as reflections: generators of all that were
+            found; None where they were not looked for.
+        count: of components, with that of the identity.
         words: the finding in sentences.
     """
 
@@ -90,6 +97,8 @@ class AlgebraReport(Report):
     r2: float | None
     breaking: tuple[Breaking, ...]
     words: str
+    components: tuple[Component, ...] | None = None
+    count: int = 1
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -125,7 +134,11 @@ class AlgebraReport(Report):
         for b in self.breaking:
             kind = "exact" if b.inside else "broken"
             row = {"what": b.group, "kind": kind, "level": b.level, "low": b.interval[0], "high": b.interval[1]}
+            row |= {"jump": b.jump} if b.jump else {}
             rows.append(row if b.error is None else row | {"error": b.error, "±": b.error_se})
+        for c in self.components or ():
+            row = {"what": c.words, "kind": f"order {c.order}" if c.order else "", "jump": c.error}
+            rows.append(row | {"generator": _short(c.matrix)})
         return rows
 
     def facts(self) -> dict[str, str]:
@@ -155,6 +168,8 @@ def algebra_report(
     r2: float | None = None,
     errors: Sequence[tuple[float, float]] = (),
     names: Sequence[str] = (),
+    jumps: Sequence[float] = (),
+    search: Callable[[Tensor, float], tuple[list[Component], int]] | None = None,
 ) -> AlgebraReport:
     """The report on the defects (n, ..., directions) of the generators in `basis` (directions, m, m), orthonormal."""
     if tol is not None and not (math.isfinite(tol) and tol > 0):
@@ -183,10 +198,15 @@ def algebra_report(
     for i, span in enumerate(_spans(candidates, basis)):
         level = _level(samples, out, span)
         error, se = errors[i] if errors else (None, None)
-        breaking.append(Breaking(names[i], level, spread[i], level <= limit, error, se))
+        jump = jumps[i] if jumps else 0.0
+        breaking.append(Breaking(names[i], level, spread[i], max(level, jump) <= limit, jump, error, se))
+    others, number = (None, 1) if search is None else search(generators[:dim], limit)
+    words = _words(directions, dim, nearly, name, wider, breaking, r2, floor)
+    if others:
+        words += f" Beside the connected ones: {', '.join(c.words for c in others)}; {number} components."
     return AlgebraReport(
         directions, dim, nearly, name, wider, bracket_defect(generators[:dim]), limit, floor, r2, tuple(breaking),
-        _words(directions, dim, nearly, name, wider, breaking, r2, floor),
+        words, None if others is None else tuple(others), number,
     )  # fmt: skip
 
 
@@ -273,7 +293,8 @@ def _words(
     if dim + nearly < len(directions):
         said.append(f"All others are broken, at {directions[dim + nearly].level:.2g} or more.")
     for b in breaking:
-        said.append(f"{b.group}: {'exact' if b.inside else f'broken at the level {b.level:.2g}'}.")
+        broken = f"broken at the level {b.level:.2g}" if b.level > b.jump else f"broken by {b.jump:.2g} at one element"
+        said.append(f"{b.group}: {'exact' if b.inside else broken}.")
     if r2 is not None:
         said.append(f"Read off a network with R² {r2:.4f}: levels below {floor:.2g} cannot be told from zero.")
     return " ".join(said)

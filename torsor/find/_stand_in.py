@@ -36,7 +36,7 @@ def stand_in(X: Inputs, Y: Tensor, seed: int = 0, epochs: int = 300) -> StandIn:
     """Networks trained on data: a multilayer perceptron on all inputs side by side, in units of their deviations.
 
     Raises:
-        ValueError: fewer than 20 samples, or values that are not finite.
+        ValueError: fewer than 20 samples, targets that are all 0, or values that are not finite.
     """
     from torsor import learn
     from torsor.data import Samples
@@ -44,6 +44,8 @@ def stand_in(X: Inputs, Y: Tensor, seed: int = 0, epochs: int = 300) -> StandIn:
     data = Samples(X, Y)
     if len(data) < 20:
         raise ValueError(f"data must hold at least 20 samples for a network to stand in; got {len(data)}")
+    if not bool(Y.any()):
+        raise ValueError("data must have targets that are not all 0: every transformation is a symmetry of 0")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     unseen, rest = data[order[: len(data) // 10]], order[len(data) // 10 :]
     networks = []

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torsor import _tree
 from torsor.find._algebra_report import AlgebraReport, algebra_report
+from torsor.find._components import Component, components
+from torsor.find._lie_algebra import check_points, check_precision
 from torsor.find._stand_in import StandIn, stand_in
 from torsor.groups import GL, Affine, Group
 from torsor.symmetry import Inputs, Symmetry, as_inputs
@@ -28,6 +31,7 @@ def symmetries(
     tol: float | None = None,
     samples: int = 8,
     resamples: int = 100,
+    starts: int = 4,
     epochs: int = 300,
     seed: int = 0,
 ) -> AlgebraReport:
@@ -49,6 +53,8 @@ def symmetries(
         tol: largest level that counts as zero.
         samples: elements for each input in the equivariance errors.
         resamples: of the bootstrap.
+        starts: random orthogonal matrices from which symmetries that no generator reaches are searched, beside the
+            reflections and exchanges of axes; 0 leaves the search out, and so does a function learned from data.
         epochs: passes over the data in the training of the networks that stand in for it.
         seed: of everything that is random.
 
@@ -88,11 +94,29 @@ def symmetries(
     else:
         out, defect, floor = _defects_of_two(learned, law, X, basis)
         r2 = learned.r2
+    check_points(_different(law, X, len(out)), out.shape[1], len(basis))
     basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
     errors = [_error(f, s, X, samples, seed) for s in named]
+    jumps = [_jump(f, s, X) for s in named]
     groups = [_in_space(s.group, law.group) for s in named]
     names = [str(s.group) for s in named]
-    return algebra_report(defect, out, basis, tol, groups, resamples, generator, floor, r2, errors, names)
+
+    def search(algebra: Tensor, limit: float) -> tuple[list[Component], int]:
+        d = law.group.n  # type: ignore[attr-defined]
+        turns = [A for A in algebra.cpu() if float(A[:d, d:].norm()) < 1e-3]  # without translations
+        linear = torch.stack(turns)[:, :d, :d] if turns else torch.zeros(0, d, d, dtype=torch.float64)
+        return components(_defect_at(f, law, X), d, linear, limit, starts, generator)
+
+    looked = search if starts and learned is None else None
+    return algebra_report(
+        defect, out, basis, tol, groups, resamples, generator, floor, r2, errors, names, jumps, looked
+    )
+
+
+def _different(law: Symmetry, X: Inputs, n: int) -> int:
+    """How many of n samples differ; n where their rows are not one for each sample."""
+    rows = [x.reshape(len(x), -1).double() for _, x in law.slots(X) if isinstance(x, Tensor) and x.ndim and len(x) == n]
+    return len(torch.cat(rows, 1).unique(dim=0)) if rows else n
 
 
 def _everything(X: Inputs, inputs: Any, output: Any, d: int) -> Symmetry:
@@ -105,6 +129,9 @@ def _everything(X: Inputs, inputs: Any, output: Any, d: int) -> Symmetry:
 def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> tuple[Tensor, Tensor]:
     """f(X), (n, k), and the derivative of `f(g x) - g f(x)` along each generator, (n, k, directions)."""
     law.check(X, values=True)
+    for _, x in law.slots(X):
+        if isinstance(x, Tensor) and x.is_floating_point():
+            check_precision("X", x)
     with torch.no_grad():
         out = law.call(f, X)
     law.check_output(out, X)
@@ -124,6 +151,33 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
         columns.append(change.detach().reshape(len(change), -1))
     size = float(basis[0].norm())
     return out.detach().reshape(len(out), -1), torch.stack(columns, -1) / size
+
+
+def _defect_at(f: Callable[..., Any], law: Symmetry, X: Inputs) -> Callable[[Tensor], Tensor]:
+    """`(f(h x) - h f(x)) / |f|` on one axis, as a function of a matrix of space h."""
+    with torch.no_grad():
+        out = law.call(f, X)
+    size, more = out.double().norm(), law.group.matrix_dim - law.group.n  # type: ignore[attr-defined]
+
+    def defect(h: Tensor) -> Tensor:
+        g = torch.block_diag(h, *torch.eye(more, dtype=h.dtype)).to(out)
+        return ((law.call(f, law.act(g, X)) - law.act_output(g, out, X)) / size).flatten().double()
+
+    return defect
+
+
+@torch.no_grad()
+def _jump(f: Callable[..., Any], symmetry: Symmetry, X: Inputs) -> float:
+    """The largest `|f(h x) - h f(x)| / |f(x)|` among the generators h of the components of a group."""
+    group, found = symmetry.group, [0.0]
+    out = symmetry.call(f, X)
+    rows = group.batch_shape(symmetry.sample(X, generator=torch.Generator().manual_seed(0)))[0]
+    h = group.discrete_generators(out.dtype, out.device)
+    for i in range(group.batch_shape(h)[0]):
+        one = _tree.map(lambda t, i=i: t[i].expand(rows, *t.shape[1:]), h)
+        moved = symmetry.call(f, symmetry.act(one, X)) - symmetry.act_output(one, out, X)
+        found.append(float(moved.double().norm() / out.double().norm()))
+    return max(found)
 
 
 def _defects_of_two(learned: StandIn, law: Symmetry, X: Inputs, basis: Tensor) -> tuple[Tensor, Tensor, float]:

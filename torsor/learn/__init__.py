@@ -13,12 +13,13 @@ from torsor.learn._on_slots import OnSlots, SlotReps, output_shape, slot_reps
 from torsor.learn._per import PERegularizer
 from torsor.learn._project_towards import EquivarianceBound, project_towards
 from torsor.learn._regularised import regularised, with_prior
+from torsor.learn._relaxed import RelaxedLinear
 from torsor.learn._sampled import SampledRegularizer
 from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
 from torsor.learn._strengths import Fixed, PowerRule, StrengthRule, Strengths
 from torsor.learn._symmetry_report import GroupFinding, SymmetryReport
 from torsor.learn._tensor_layers import Gate, Products, gated
-from torsor.learn._tensor_networks import EMLP, RPPEMLP, SoftEMLP
+from torsor.learn._tensor_networks import EMLP, RPPEMLP, RelaxedEMLP, SoftEMLP
 from torsor.learn._training import DivergedError
 
 __all__ = [
@@ -44,6 +45,8 @@ __all__ = [
     "PowerRule",
     "Products",
     "RPPLinear",
+    "RelaxedEMLP",
+    "RelaxedLinear",
     "SampledRegularizer",
     "SlotReps",
     "SoftEMLP",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from torsor.data import Samples
 from torsor.learn._objective import predict
@@ -54,7 +55,8 @@ def curvature(
         model: called with the inputs of each batch; returns one tensor, (B, ...) or logits (B, classes).
         batches: `Samples`.
         likelihood: `"gaussian"`, squared errors of unit variance; or `"categorical"`, cross entropy of logits.
-        layers: which ones, by name; all `nn.Linear` and convolutions with kernel size 1 by default.
+        layers: which ones, by name; all `nn.Linear` and convolutions without groups by default. For `nn.Conv1d` and
+            `nn.Conv3d` the kernel size must be 1.
 
     Raises:
         ValueError: unknown likelihood, or no batches.
@@ -132,7 +134,7 @@ def _columns(out: Tensor, likelihood: str) -> Iterable[Tensor]:
 
 def _recorder(name: str, seen: dict[str, tuple[Tensor, Tensor]]) -> Any:
     def record(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        seen[name] = _as_rows(args[0].detach(), layer), out
+        seen[name] = _inputs(args[0].detach(), layer), out
 
     return record
 
@@ -142,8 +144,20 @@ def _as_rows(x: Tensor, layer: nn.Module) -> Tensor:
     return (x if isinstance(layer, nn.Linear) else x.movedim(1, -1)).flatten(0, -2)
 
 
+def _inputs(x: Tensor, layer: nn.Module) -> Tensor:
+    """What the weight is multiplied by: for a kernel of several taps the patches, zeros outside."""
+    if isinstance(layer, nn.Linear) or all(k == 1 for k in layer.kernel_size):  # type: ignore[union-attr]
+        return _as_rows(x, layer)
+    if not isinstance(layer, nn.Conv2d) or isinstance(layer.padding, str):
+        raise ValueError(f"the curvature of kernels is for nn.Conv2d with padding in numbers; got {layer}")
+    x = x.unsqueeze(0) if x.ndim == 3 else x
+    patches = functional.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+    return patches.mT.flatten(0, -2)
+
+
 def _is_linear(layer: nn.Module) -> bool:
     if isinstance(layer, nn.Linear):
         return True
-    conv = isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    return conv and layer.groups == 1 and all(k == 1 for k in layer.kernel_size)  # type: ignore[operator, union-attr]
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) or layer.groups > 1:
+        return False
+    return isinstance(layer, nn.Conv2d) or all(k == 1 for k in layer.kernel_size)

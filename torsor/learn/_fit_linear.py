@@ -55,7 +55,8 @@ def fit_linear(
 
     For `Fixed` and `PowerRule` the minimum of `(1/n) sum |y - W x|^2 + sum_g lambda_g R_g`; the power rule solves with
     equal strengths, reweighs and solves again. For `EvidenceRule` the strengths, a plain ridge and the variance of the
-    noise maximise the evidence, by L-BFGS on their logarithms, within [1e-6, 1e6].
+    noise maximise the evidence, by L-BFGS on their logarithms, within [1e-6, 1e6] for x and y of mean square 1: the
+    result does not depend on the units.
 
     Arguments:
         x, y: inputs and targets, centred: there is no offset.
@@ -89,15 +90,33 @@ def fit_linear(
         raise ValueError("x and y must be finite; they hold NaN or infinity")
     if shape[0] * shape[1] > LARGEST:
         raise ValueError(f"{rep_in} -> {rep_out} has {shape[0] * shape[1]} weights; at most {LARGEST} are solved for")
-    problem = _Problem(x.double().cpu(), y.double().cpu(), bases)
+    x, y = x.double().cpu(), y.double().cpu()
     if isinstance(rule, EvidenceRule):
-        return problem.by_evidence()
+        return _in_units_of_one(x, y, bases)
+    problem = _Problem(x, y, bases)
     if isinstance(rule, PowerRule):
         first = problem.penalised(rule.start(len(bases)).groups)
         return problem.penalised(rule.reweighted(first.residuals))
     if isinstance(rule, Fixed):
         return problem.penalised(rule.start(len(bases)).groups)
     raise TypeError(f"strengths must be an EvidenceRule, a PowerRule or Fixed; got {rule!r}")
+
+
+def _in_units_of_one(x: Tensor, y: Tensor, bases: Sequence[EquivariantBasis]) -> LinearFit:
+    """The evidence is maximised for inputs and targets of mean square 1, and the result put in their units."""
+    a, b = (float(t.square().mean().sqrt()) or 1.0 for t in (x, y))
+    found = _Problem(x / a, y / b, bases).by_evidence()
+    unit = b / a  # of the weight
+    assert found.noise is not None
+    assert found.log_evidence is not None
+    return LinearFit(
+        unit * found.weight,
+        found.strengths / unit**2,
+        found.ridge / unit**2,
+        unit**2 * found.residuals,
+        b**2 * found.noise,
+        found.log_evidence - y.numel() * math.log(b),
+    )
 
 
 class _Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torsor.actions import EquivariantBasis, Rep, Scalar, equivariant_basis
+from torsor.actions import EquivariantBasis, Grid, Rep, Scalar, equivariant_basis
 from torsor.groups import Group
 
 WIDE = 128
@@ -114,10 +115,13 @@ def attach(module: nn.Module, name: str, rep_in: Rep, rep_out: Rep, groups: Sequ
     A penalty of 0 in every layer makes the *network* equivariant only if what stands between the layers commutes with
     the hidden representations: functions of single channels do so for scalars and for permutations alone.
 
+    A convolution with a larger kernel maps `rep_in * Grid(k)` to `rep_out`: groups are those that map its grid onto
+    itself, such as `Cyclic(4)`, moving pixels as in `Image`. Stride and padding are not seen.
+
     Arguments:
         module: the model.
-        name: of the layer inside it, as in `named_modules`: an `nn.Linear`, or a convolution with kernel size 1.
-        rep_in, rep_out: of its inputs and outputs.
+        name: of the layer inside it, as in `named_modules`: an `nn.Linear`, or a convolution with a square kernel.
+        rep_in, rep_out: of its input and output channels.
         groups: the candidates.
 
     Returns:
@@ -125,7 +129,8 @@ def attach(module: nn.Module, name: str, rep_in: Rep, rep_out: Rep, groups: Sequ
 
     Raises:
         TypeError: the layer is neither.
-        ValueError: sizes do not fit, NaN in the weight, groups of different spaces, a grouped convolution.
+        ValueError: no layer of this name, sizes that do not fit, NaN in the weight, groups of different spaces, a
+            grouped convolution, a kernel that is not square, or one that a group does not map onto itself.
 
     Source: Kim et al. 2023 (arXiv 2306.00356), section 3.
 
@@ -140,30 +145,51 @@ def attach(module: nn.Module, name: str, rep_in: Rep, rep_out: Rep, groups: Sequ
       V -> 8*Scalar(), O(3), embed(O(2), (0, 1), 3)
       ...
     """
-    layer = module.get_submodule(name)
+    try:
+        layer = module.get_submodule(name)
+    except AttributeError as error:
+        raise ValueError(f"name must be that of a layer of the module; got {name!r}: {error}") from None
     weight = matrix_of(layer, name)
+    taps = math.prod(getattr(layer, "kernel_size", ()))
+    if taps > 1:
+        rep_in = _on_taps(layer, name, rep_in, groups)
     reps = LayerReps(rep_in, rep_out, groups)
     if tuple(weight.shape) != reps.shape:
         raise ValueError(
-            f"{name or 'module'} maps {weight.shape[1]} -> {weight.shape[0]} channels and {rep_in} -> {rep_out} has"
-            f" {reps.shape[1]} -> {reps.shape[0]} under {reps.groups[0]}"
+            f"{name or 'module'} maps {weight.shape[1] // taps} -> {weight.shape[0]} channels and {rep_in} -> {rep_out}"
+            f" has {reps.shape[1] // taps} -> {reps.shape[0]} under {reps.groups[0]}"
         )
     check_finite(weight, name)
     layer.reps = reps.to(weight.device, weight.dtype)
     return layer
 
 
-def matrix_of(layer: nn.Module, name: str = "layer") -> Tensor:
-    """The weight of a linear layer, or of a convolution with kernel size 1, as a matrix (out, in)."""
+def matrix_of(layer: nn.Module, name: str = "") -> Tensor:
+    """The weight of a linear layer, or of a convolution, as a matrix (out, in times taps)."""
     if isinstance(layer, nn.Linear):
         return layer.weight
+    name = name or "module"
     if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        raise TypeError(f"{name} must be an nn.Linear or a convolution with kernel size 1; got {type(layer).__name__}")
+        raise TypeError(f"{name} must be an nn.Linear or a convolution; got {type(layer).__name__}")
     if layer.groups > 1:
         raise ValueError(f"{name} must be a convolution with groups=1; got groups={layer.groups}")
-    if any(k > 1 for k in layer.kernel_size):
-        raise ValueError(f"{name} must be a convolution with kernel size 1; got {layer.kernel_size}")
     return layer.weight.flatten(1)
+
+
+def _on_taps(layer: nn.Module, name: str, rep_in: Rep, groups: Sequence[Group]) -> Rep:
+    """What a kernel sees: the input channels at each of its taps."""
+    sides = set(layer.kernel_size)  # type: ignore[arg-type]
+    if len(sides) > 1:
+        raise ValueError(f"{name or 'module'} must be a convolution with a square kernel; got {layer.kernel_size}")
+    axes = layer.weight.ndim - 2  # type: ignore[operator, union-attr]
+    for group in check_groups(groups):
+        if _space(group) != axes:
+            raise ValueError(f"groups must act on R^{axes}, where the kernel of {name or 'module'} lies; got {group}")
+        try:
+            Grid(side := max(sides)).matrix(group, group.elements(torch.float64))
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+            raise ValueError(f"groups must map the {side} taps of each axis onto themselves; got {group}") from error
+    return rep_in * Grid(max(sides))
 
 
 def check_groups(groups: Sequence[Group]) -> tuple[Group, ...]:

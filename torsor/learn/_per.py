@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torsor.groups import Group
 from torsor.learn._evidence import EvidenceRule
 from torsor.learn._layer_reps import LayerReps, check_finite, check_groups, matrix_of
-from torsor.learn._strengths import StrengthRule, Strengths, end_of_epoch
+from torsor.learn._strengths import StrengthRule, Strengths, check_rule, end_of_epoch
 from torsor.learn._symmetry_report import SymmetryReport, report
 from torsor.symmetry import Inputs, Symmetry
 
@@ -85,7 +85,7 @@ class PERegularizer(nn.Module):
         if missing := [g for g in self.groups if g not in held]:
             raise ValueError(f"groups must be among those of the layers, {held}; got {missing[0]} too")
         self.include_bias = include_bias
-        self.rule: StrengthRule = EvidenceRule() if strengths is None else strengths
+        self.rule: StrengthRule = check_rule(strengths, EvidenceRule())
         _warn(layers, self.groups, held)
         start = self.rule.start(len(self.groups))
         like = next(model.parameters())

@@ -61,7 +61,8 @@ def project_towards(
 
     The bound is for layers that are applied one after another in the order of the model, with functions between them
     that commute with the hidden representations, keep 0, and have the Lipschitz constant given; and for orthogonal
-    representations. Layer by layer, with `h <= |W|_2 h + |b|` the largest norm that can reach it,
+    representations. For convolutions norms are those of single pixels. Layer by layer, with `h <= |W|_2 h + |b|` the
+    largest norm that can reach it,
     `error <- L (|W|_2 error + 2 |W - P W|_2 h + 2 |b - P b|)`.
 
     Arguments:
@@ -98,7 +99,8 @@ def project_towards(
     for name, layer in layers.items():
         place = layer.reps.groups.index(group)  # type: ignore[union-attr, operator]
         W, b = matrix_of(layer, name), layer.bias
-        W.lerp_(layer.reps.bases[place].project(W), t)  # type: ignore[union-attr, index]
+        moved = W.lerp(layer.reps.bases[place].project(W), t)  # type: ignore[union-attr, index]
+        layer.weight.copy_(moved.view_as(layer.weight))  # type: ignore[union-attr, operator, arg-type]
         if isinstance(b, Tensor):
             b.lerp_(layer.reps.bias_bases[place].project(b.unsqueeze(-1)).squeeze(-1), t)  # type: ignore[union-attr, index]
     after, sizes = _bound(layers, group, radius, lipschitz)
@@ -117,7 +119,8 @@ def _bound(
         place = layer.reps.groups.index(group)  # type: ignore[union-attr, operator]
         W = matrix_of(layer, name).double()
         away = W - layer.reps.bases[place].project(W)  # type: ignore[union-attr, index]
-        norm, off = (float(torch.linalg.matrix_norm(M, 2)) for M in (W, away))
+        taps = math.prod(getattr(layer, "kernel_size", ()))  # a patch is as long as that many pixels, at most
+        norm, off = (taps**0.5 * float(torch.linalg.matrix_norm(M, 2)) for M in (W, away))
         bias = shift = 0.0
         if isinstance(layer.bias, Tensor):
             b = layer.bias.double()

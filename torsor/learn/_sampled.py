@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torsor.learn._strengths import Fixed, StrengthRule, Strengths, end_of_epoch
+from torsor.learn._strengths import Fixed, StrengthRule, Strengths, check_rule, end_of_epoch
 from torsor.symmetry import Inputs, Symmetry
 
 
@@ -51,11 +51,11 @@ class SampledRegularizer(nn.Module):
             raise ValueError(f"symmetries must hold at least one torsor.Symmetry; got {symmetries!r}")
         if n < 1:
             raise ValueError(f"n must be at least 1 element; got {n}")
-        self.rule: StrengthRule = Fixed(1.0) if strengths is None else strengths
+        self.rule: StrengthRule = check_rule(strengths, Fixed(1.0))
         if getattr(self.rule, "has_ridge", False):
             raise ValueError(f"strengths must be Fixed or PowerRule: {self.rule} needs layers with representations")
         self._model, self.symmetries, self.n, self.generator = (model,), tuple(symmetries), n, generator
-        like = next(model.parameters())
+        like = next(model.parameters(), torch.ones(()))
         self.register_buffer("strengths", self.rule.start(len(symmetries)).groups.to(like))
         self.history: list[dict[str, Any]] = []
         self._seen: list[Tensor] = []

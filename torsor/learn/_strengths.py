@@ -134,6 +134,14 @@ class PowerRule:
         return self.lambda_0 * torch.where(residuals > 0, ratio, 1).pow(self.p)
 
 
+def check_rule(strengths: StrengthRule | None, default: StrengthRule) -> StrengthRule:
+    """The rule, refused where it is none."""
+    rule = default if strengths is None else strengths
+    if not isinstance(rule, StrengthRule):
+        raise TypeError(f"strengths must be a rule such as Fixed(0.3) or PowerRule(1.0); got {strengths!r}")
+    return rule
+
+
 def end_of_epoch(penalty: Any, residuals: Tensor, epoch: int, n_epochs: int, **stats: Any) -> dict[str, float]:
     """Record the residuals of a penalty and let its rule move its strengths; the numbers come back, for a log.
 

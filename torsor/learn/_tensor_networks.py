@@ -12,6 +12,7 @@ from torsor.actions import Rep, uniform_rep
 from torsor.actions._algebra import acts_orthogonally
 from torsor.groups import Group
 from torsor.learn._layer_reps import check_groups
+from torsor.learn._relaxed import RelaxedLinear
 from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
 from torsor.learn._tensor_layers import WEIGHT, Gate, Products, gated
 
@@ -54,6 +55,8 @@ class _TensorNetwork(nn.Module):
             raise ValueError(f"layers must be at least 1 hidden layer; got {layers}")
         self.rep_in, self.rep_out, self.groups = rep_in, rep_out, check_groups(groups)
         strict = next((g for g in self.groups if not acts_orthogonally(g)), self.groups[0])
+        if isinstance(channels, int) and channels < 1:
+            raise ValueError(f"channels must be at least 1; got {channels}")
         hidden = uniform_rep(channels, strict, max_rank) if isinstance(channels, int) else channels
         self.hidden = hidden.canonical(strict).rep
         blocks: list[nn.Module] = []
@@ -197,3 +200,40 @@ class RPPEMLP(_TensorNetwork):
         free = [m.free.square().sum() for m in self.modules() if isinstance(m, Gate) and m.free is not None]
         prior = torch.stack(linear).sum()
         return prior - torch.stack(free).sum() / (2 * self.sigma_basic**2) if free else prior
+
+
+class RelaxedEMLP(_TensorNetwork):
+    """A network that starts equivariant, and whose relaxed weights leave the group where the data ask for it.
+
+    Arguments:
+        rep_in, rep_out, group, channels, layers, max_rank, outer: as in `EMLP`.
+        terms: equivariant matrices in each layer.
+
+    Shapes: `(..., dim_in)` to `(..., dim_out)`.
+
+    Source: Wang, Walters, Yu 2022 (arXiv 2201.11969), section 4, in the layers of Finzi, Welling, Wilson 2021
+    (arXiv 2104.09459).
+
+    >>> import torch
+    >>> from torsor.actions import T, V
+    >>> from torsor.groups import O
+    >>> net, x = RelaxedEMLP(2 * V, T(2), O(3), channels=30, layers=2), torch.randn(4, 6)
+    >>> torch.allclose(net(-x), net(x), atol=1e-5)  # T(2) is even, and so is the network as it starts
+    True
+    """
+
+    def __init__(
+        self,
+        rep_in: Rep,
+        rep_out: Rep,
+        group: Group,
+        channels: int | Rep = 128,
+        layers: int = 3,
+        max_rank: int = 2,
+        outer: bool = True,
+        terms: int = 2,
+    ) -> None:
+        def linear(a: Rep, b: Rep) -> nn.Module:
+            return RelaxedLinear(a, b, group, terms)
+
+        super().__init__(linear, rep_in, rep_out, (group,), channels, layers, max_rank, "hard", outer)

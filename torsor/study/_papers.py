@@ -104,7 +104,7 @@ PAPERS = (
         "2306.00356",
         "torsor.learn",
         "partial",
-        "penalties, strengths by evidence and power rule, networks, discovery; the paper's own scale is to come",
+        "penalties, strengths, networks, discovery; on two seeds better than no penalty, not than RPP; more is to come",
     ),
     Paper(
         5,

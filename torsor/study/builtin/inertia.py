@@ -12,17 +12,18 @@ from torsor.study._claim import Claim
 from torsor.study._comparison import Arm, Comparison, Plan
 from torsor.study._exhibits import Answer, Column, Figure, Table
 from torsor.study._protocol import Record, Trial, Workspace, done, mean
-from torsor.study.builtin import _planted
+from torsor.study.builtin import _inertia_cases, _planted
 
 if TYPE_CHECKING:
     from torch import nn
 
     from torsor.data import Dataset
 
-POWER, EVIDENCE, FREE, RPP = "soft, power rule", "soft, evidence", "soft network, no penalty", "RPP on O(3)"
+POWER, EVIDENCE, FREE = "soft, power rule", "soft, evidence", "soft network, no penalty"
+RPP, RELAXED = "RPP on O(3)", "relaxed weights on O(3)"
 RIGHT, WRONG = "EMLP of O(2)xy", "EMLP of O(3)"
 LINEAR = "linear: {0} samples, tau {1:g}"
-_REPEATED = (FREE, POWER, EVIDENCE)  # rows with three seeds at desk scale
+_ELSEWHERE = (FREE, WRONG, POWER, EVIDENCE)  # rows that run on other laws too
 _HIDDEN = [12, 8, 4]
 _NAMES = ("O(2)xy", "O(2)yz", "O(2)xz")
 _PAPER = "Kim et al. 2023 (arXiv 2306.00356)"
@@ -77,11 +78,8 @@ class Inertia(Comparison):
             Trial(self.name, LINEAR.format(n, tau), 0, {"samples": n, "tau": tau, "seeds": count, "lambda_0": 3.0})
             for n, tau in _planted.SETTINGS
         ]
-        found = super().trials(scale, seeds)
-        if scale == "desk" and seeds is None:  # the others would take the time and change no claim
-            first = self.plan(scale).seeds[0]
-            found = [trial for trial in found if trial.seed == first or trial.name in _REPEATED]
-        return [*found, *linear]
+        cases = [] if scale == "smoke" else _inertia_cases.trials(self.name, self.plan(scale), _ELSEWHERE)
+        return [*super().trials(scale, seeds), *cases, *linear]
 
     def run(self, trial: Trial, space: Workspace) -> dict[str, Any]:
         if "tau" in trial.config:
@@ -106,7 +104,12 @@ class Inertia(Comparison):
 
     def tables(self, records: Sequence[Record], scale: str) -> list[Table]:
         nets = _networks(records)
-        return [*super().tables(nets, scale), _found_table(records), _linear_table(records)]
+        return [
+            *super().tables(nets, scale),
+            _found_table(records),
+            _inertia_cases.table(records, _NAMES),
+            _linear_table(records),
+        ]
 
     def figures(self, records: Sequence[Record], scale: str) -> list[Figure]:
         return [*super().figures(_networks(records), scale), *_strength_figures(records)]
@@ -125,7 +128,19 @@ class Inertia(Comparison):
     def claims(self, records: Sequence[Record], scale: str) -> list[Claim]:
         return [
             *(claim for name in (POWER, EVIDENCE) for claim in _network_claims(records, name, scale)),
-            _ratio("The paper: a soft network is more accurate than RPP.", _PAPER, records, EVIDENCE, RPP, 1.0, scale),
+            *(
+                _ratio(
+                    f"The paper: a soft network is more accurate than RPP; {name}.",
+                    _PAPER,
+                    records,
+                    name,
+                    RPP,
+                    1.0,
+                    scale,
+                )
+                for name in (POWER, EVIDENCE)
+            ),
+            *_inertia_cases.claims(records, FREE, (POWER, EVIDENCE), scale),
             *_linear_claims(records, scale),
             Claim(
                 "At the scale of the paper, 8000 epochs and 5 seeds, soft networks beat EMLP, RPP and MLP.",
@@ -150,18 +165,18 @@ def _arms(sizes: Mapping[str, Any], lambda_0: float) -> list[Arm]:
         Arm("emlp", WRONG, options={"group": "O(3)", **sizes}),
         Arm("emlp", RIGHT, options=dict(sizes)),
         Arm("emlp", RPP, options={"group": "O(3)", "prior": "rpp", **sizes}),
+        Arm("emlp", RELAXED, options={"group": "O(3)", "prior": "relaxed", **sizes}),
         Arm("soft", POWER, options={"strengths": "power", "lambda_0": lambda_0, **soft}),
         Arm("soft", EVIDENCE, options={"strengths": "evidence", "lambda_0": 1.0, **soft}),
     ]
 
 
 def _networks(records: Sequence[Record]) -> list[Record]:
-    return [record for record in records if "tau" not in record.trial.config]
+    return [record for record in records if not {"tau", "case"} & set(record.trial.config)]
 
 
 def _last_strengths(record: Record) -> list[float] | None:
-    history = record.metrics.get("history") or [{}]
-    found = [value for key, value in history[-1].items() if key.startswith("strength_")]
+    found = _inertia_cases.last_strengths(record)
     return found if len(found) == len(_NAMES) else None
 
 

@@ -36,8 +36,9 @@ def soft(backbone, dataset, options):
 def emlp(backbone, dataset, options):
     """The backbone is replaced by an `EMLP`.
 
-    Options: `group`, another group than that of the data, such as "O(3)"; `prior`, "hard" (default), or "rpp", a
-    residual pathway prior, whose free part is kept small; the others as those of `soft`.
+    Options: `group`, another group than that of the data, such as "O(3)"; `prior`, "hard" (default), "rpp", a residual
+    pathway prior, whose free part is kept small, or "relaxed", a network that starts in the group; the others as those
+    of `soft`.
     """
     from torsor import learn
     from torsor.study._words import parse_group
@@ -45,13 +46,13 @@ def emlp(backbone, dataset, options):
     options = check_options(options, group=None, prior="hard", **_NET)
     reps, shape = _reps(dataset)
     group = reps.group if options["group"] is None else parse_group(options["group"])
-    if options["prior"] not in ("hard", "rpp"):
-        raise ValueError(f'prior must be "hard" or "rpp"; got {options["prior"]!r}')
-    kind = learn.EMLP if options["prior"] == "hard" else learn.RPPEMLP
-    net = kind(reps.rep_in, reps.rep_out, group, **_sizes(options))
+    kinds = {"hard": learn.EMLP, "rpp": learn.RPPEMLP, "relaxed": learn.RelaxedEMLP}
+    if options["prior"] not in kinds:
+        raise ValueError(f"prior must be one of {', '.join(kinds)}; got {options['prior']!r}")
+    net = kinds[options["prior"]](reps.rep_in, reps.rep_out, group, **_sizes(options))
     model = learn.OnSlots(net, dataset.symmetry, shape, reps.centred)
     objective = objective_of(dataset)
-    return model, objective if options["prior"] == "hard" else learn.with_prior(objective, net)
+    return model, learn.with_prior(objective, net) if options["prior"] == "rpp" else objective
 
 
 def _reps(dataset):
