@@ -10,11 +10,14 @@ from torsor.data._graphs_regular import sr25, strongly_regular_25
 from torsor.data._inertia import inertia, inertia_law
 from torsor.data._meshes import sample_meshes
 from torsor.data._mnist import mnist
+from torsor.data._molecules import acac, bpa
 from torsor.data._nbody import nbody, restart_floor
 from torsor.data._normals import ABCMeshes, normals
 from torsor.data._pedestrians import Tracks, pedestrians, read_eth_ucy, windows
+from torsor.data._qm9 import qm9
 from torsor.data._registry import Source, sources
 from torsor.data._samples import Dataset, Samples
+from torsor.data._structures import read_structures
 from torsor.data._warped_digits import WarpedDigits, affnist, affnist_wide, homnist
 
 __all__ = [
@@ -24,8 +27,10 @@ __all__ = [
     "Source",
     "Tracks",
     "WarpedDigits",
+    "acac",
     "affnist",
     "affnist_wide",
+    "bpa",
     "connected_graphs",
     "cosine",
     "cosine_law",
@@ -40,8 +45,10 @@ __all__ = [
     "nbody",
     "normals",
     "pedestrians",
+    "qm9",
     "read_eth_ucy",
     "read_graph6",
+    "read_structures",
     "resolve_charges",
     "restart_floor",
     "sample_meshes",
