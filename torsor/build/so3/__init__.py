@@ -1,0 +1,19 @@
+"""Tensor products of irreps: the Gaunt product of signals on the sphere, its antisymmetric half, and the exact ones."""
+
+from torsor.actions import Irrep, Irreps, spherical_harmonics, wigner_3j, wigner_D
+from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
+from torsor.build.so3._grid import SphereGrid
+from torsor.build.so3._product import gaunt_product
+
+__all__ = [
+    "Irrep",
+    "Irreps",
+    "SphereGrid",
+    "gaunt",
+    "gaunt_matrix",
+    "gaunt_product",
+    "poisson",
+    "spherical_harmonics",
+    "wigner_3j",
+    "wigner_D",
+]
