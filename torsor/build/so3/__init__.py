@@ -2,10 +2,12 @@
 
 from torsor.actions import Irrep, Irreps, spherical_harmonics, wigner_3j, wigner_D
 from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
+from torsor.build.so3._gaunt_tensor_product import GauntTensorProduct
 from torsor.build.so3._grid import SphereGrid
 from torsor.build.so3._product import gaunt_product
 
 __all__ = [
+    "GauntTensorProduct",
     "Irrep",
     "Irreps",
     "SphereGrid",
