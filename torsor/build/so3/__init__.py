@@ -2,14 +2,19 @@
 
 from torsor.actions import Irrep, Irreps, spherical_harmonics, wigner_3j, wigner_D
 from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
+from torsor.build.so3._conv import GauntConv, SO2Conv
 from torsor.build.so3._gaunt_tensor_product import GauntTensorProduct
 from torsor.build.so3._grid import SphereGrid
+from torsor.build.so3._linear import Linear
 from torsor.build.so3._product import gaunt_product
 
 __all__ = [
+    "GauntConv",
     "GauntTensorProduct",
     "Irrep",
     "Irreps",
+    "Linear",
+    "SO2Conv",
     "SphereGrid",
     "gaunt",
     "gaunt_matrix",
