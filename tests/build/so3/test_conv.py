@@ -62,14 +62,18 @@ def test_so2_convolution_is_e3nns_weighted_product():
     index[1] = torch.arange(9)  # one edge to each node
     instructions = [(i, l, k, "uvu", True) for _, l, _, i, k in conv.paths]
     out = [(3, (c.l, c.p)) for _, _, c, _, _ in conv.paths]
-    tp = o3.TensorProduct(
-        o3.Irreps(NATURAL), o3.Irreps("0e+1o+2e+3o"), o3.Irreps(out),
-        [(i, l, n, "uvu", True) for n, (i, l, *_) in enumerate(instructions)],
-        irrep_normalization="none", path_normalization="none", internal_weights=False, shared_weights=False,
-    )  # fmt: skip
+    torch.set_default_dtype(torch.float64)  # e3nn makes its tables in it
+    try:
+        tp = o3.TensorProduct(
+            o3.Irreps(NATURAL), o3.Irreps("0e+1o+2e+3o"), o3.Irreps(out),
+            [(i, l, n, "uvu", True) for n, (i, l, *_) in enumerate(instructions)],
+            irrep_normalization="none", path_normalization="none", internal_weights=False, shared_weights=False,
+        )  # fmt: skip
+    finally:
+        torch.set_default_dtype(torch.float32)
     weight = conv.to_path_weights(radial).flatten(1)
     with torch.no_grad():
-        messages = tp.double()(x[index[0]], spherical_harmonics(3, vec), weight)
+        messages = tp(x[index[0]], spherical_harmonics(3, vec), weight)
     summed = torch.zeros(9, conv.irreps_out.dim(), dtype=torch.float64)
     for (*_, k), where in zip(conv.paths, Irreps(out).slices()):
         summed[:, conv.irreps_out.slices()[k]] += messages[:, where]

@@ -1,8 +1,10 @@
 """Tensor products of irreps: the Gaunt product of signals on the sphere, its antisymmetric half, and the exact ones."""
 
 from torsor.actions import Irrep, Irreps, spherical_harmonics, wigner_3j, wigner_D
+from torsor.build.so3._basis import GauntProductBasis, SelfMix
 from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
 from torsor.build.so3._conv import GauntConv, SO2Conv
+from torsor.build.so3._expressivity import coupling_count, degrees_of_freedom
 from torsor.build.so3._gaunt_tensor_product import GauntTensorProduct
 from torsor.build.so3._grid import SphereGrid
 from torsor.build.so3._linear import Linear
@@ -10,12 +12,16 @@ from torsor.build.so3._product import gaunt_product
 
 __all__ = [
     "GauntConv",
+    "GauntProductBasis",
     "GauntTensorProduct",
     "Irrep",
     "Irreps",
     "Linear",
     "SO2Conv",
+    "SelfMix",
     "SphereGrid",
+    "coupling_count",
+    "degrees_of_freedom",
     "gaunt",
     "gaunt_matrix",
     "gaunt_product",
