@@ -190,6 +190,10 @@ class GauntConv(_Convolution):
     ) -> Tensor:
         """The sum over edges as values at points, then its coefficients up to a degree."""
         L1 = math.isqrt(x.shape[-1]) - 1
+        if L1 == 0 and not bracket:  # a number times the filter
+            size = (top + 1) ** 2
+            messages = (x * before)[source] * by_degree(h)[..., :size] * (Y / math.sqrt(4 * math.pi))[:, None, :size]
+            return x.new_zeros(len(x), self.channels, size).index_add(0, target, messages)
         grid = SphereGrid(max(L1 + self.lmax_edge + top - bracket, 0))
         x = x * before
         pairs = [("first", "second", 1), ("second", "first", -1)] if bracket else [("values", "values", 1)]
