@@ -1,6 +1,7 @@
 """Sources and generators of data, each with its shapes, units, licence and symmetry."""
 
 from torsor.data._charges import resolve_charges, simulate_charges
+from torsor.data._chirality import mirror_images, tetris, triple_product
 from torsor.data._cosine import cosine, cosine_law
 from torsor.data._digits import digits
 from torsor.data._flights import flights
@@ -41,6 +42,7 @@ __all__ = [
     "homnist",
     "inertia",
     "inertia_law",
+    "mirror_images",
     "mnist",
     "nbody",
     "normals",
@@ -56,5 +58,7 @@ __all__ = [
     "sources",
     "sr25",
     "strongly_regular_25",
+    "tetris",
+    "triple_product",
     "windows",
 ]

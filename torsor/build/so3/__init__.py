@@ -10,7 +10,7 @@ from torsor.build.so3._gaunt_tensor_product import GauntTensorProduct
 from torsor.build.so3._grid import SphereGrid
 from torsor.build.so3._linear import Linear
 from torsor.build.so3._neighbours import Neighbours, neighbour_list
-from torsor.build.so3._potential import GauntPotential
+from torsor.build.so3._potential import GauntPotential, Radial
 from torsor.build.so3._product import gaunt_product
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Irreps",
     "Linear",
     "Neighbours",
+    "Radial",
     "SO2Conv",
     "SelfMix",
     "SphereGrid",
