@@ -106,10 +106,9 @@ class Potential(Study):
         for name in PRODUCTS:
             if done(records, name):
                 keys = [column.key for column in columns[1:-1]]
-                rows.append(
-                    {"name": name} | {key: mean(records, name, key) for key in keys} | {"cost": _step(records, name)}
-                )
-        words = "Root mean square errors, means over seeds. The training data are at 300 K; steps side by side in one process."
+                row = {key: mean(records, name, key) for key in keys}
+                rows.append({"name": name, **row, "cost": _step(records, name)})
+        words = "Root mean square errors, means over seeds; training data at 300 K. Steps side by side: in one process."
         return [Table(words, tuple(columns), tuple(rows))]
 
     def figures(self, records: Sequence[Record], scale: str) -> list[Figure]:
