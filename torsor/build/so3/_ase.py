@@ -40,9 +40,7 @@ def calculator(model: GauntPotential) -> Any:
 
         implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012, as ASE has it
 
-        def calculate(
-            self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
-        ) -> None:
+        def calculate(self, atoms: Any = None, properties: Any = ("energy",), changes: Any = all_changes) -> None:
             super().calculate(atoms, properties, changes)
             weight = next(model.parameters())
             stress = "stress" in properties
