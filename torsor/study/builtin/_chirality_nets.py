@@ -45,7 +45,7 @@ class ShapeNet(nn.Module):
         self.convs = nn.ModuleList(
             [
                 GauntConv(scalars, 2, irreps(2, False), number, zero_edge="zero"),
-                GauntConv(hidden, 2, irreps(2, bracket), number, antisymmetric="auto" if bracket else False),
+                GauntConv(hidden, 2, irreps(1, bracket), number, antisymmetric="auto" if bracket else False),
             ]
         )
         ends = hidden, irreps(0, bracket)
