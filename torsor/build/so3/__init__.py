@@ -5,11 +5,13 @@ from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
 from torsor.build.so3._gaunt_tensor_product import GauntTensorProduct
 from torsor.build.so3._grid import SphereGrid
 from torsor.build.so3._product import gaunt_product
+from torsor.build.so3._sparse_tensor_product import SparseTensorProduct
 
 __all__ = [
     "GauntTensorProduct",
     "Irrep",
     "Irreps",
+    "SparseTensorProduct",
     "SphereGrid",
     "gaunt",
     "gaunt_matrix",
