@@ -202,7 +202,9 @@ class SparseTensorProduct(nn.Module):
             l3 = self.irreps_out.entries[ins.i_out][1].l
             kind = ins.connection_mode
             table = constants(_wigner, l1, l2, l3, ins.path_weight, dtype=x.dtype, device=x.device)
-            if kind.startswith("uu"):
+            if kind.startswith("uu") and 0 in (l1, l2):  # a scalar only scales
+                t = a * b * (ins.path_weight / math.sqrt(2 * l3 + 1))
+            elif kind.startswith("uu"):
                 pair = ins.i_in1, ins.i_in2
                 if pair not in products:
                     products[pair] = (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
