@@ -23,7 +23,7 @@ from torsor.build.so3._grid import frame_gradients
 from torsor.groups import O
 
 PLAIN = ["dense", "sparse", "grid", "separable", "fourier"]
-BACKENDS = [*PLAIN, "auto"]
+BACKENDS = [*PLAIN, pytest.param("compiled", marks=pytest.mark.compiler)]
 
 
 def harmonics(lmax, n):
@@ -139,7 +139,7 @@ def test_all_routes_agree(degrees, antisymmetric):
     x, y = torch.randn(2, 3, (L1 + 1) ** 2).double(), torch.randn(1, (L2 + 1) ** 2).double()
     table = gaunt_matrix(*degrees, antisymmetric=antisymmetric)
     expected = torch.einsum("nca,zb,abk->nck", x, y, table)
-    for backend in BACKENDS:
+    for backend in [*PLAIN, "auto"]:
         found = gaunt_product(x, y, L3, antisymmetric=antisymmetric, backend=backend)
         assert (found - expected).abs().max() < 1e-12, backend
     for rule in ("gauss_legendre", "lebedev"):
@@ -222,6 +222,17 @@ def test_derivatives_of_first_and_second_order(backend, antisymmetric):
     product = lambda x, y: gaunt_product(x, y, 2, antisymmetric=antisymmetric, backend=backend)
     assert torch.autograd.gradcheck(product, (x, y))
     assert torch.autograd.gradgradcheck(product, (x, y))
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [1, 7, 8, 31, 32, 33, 100])
+def test_the_kernels_take_any_number_of_rows(rows, dtype):
+    for L1, L2, L3 in ((0, 0, 0), (1, 1, 1), (2, 1, 3), (3, 2, 1), (4, 4, 4)):
+        x, y = torch.randn(rows, 1, (L1 + 1) ** 2, dtype=dtype), torch.randn(1, (L2 + 1) ** 2, dtype=dtype)
+        found = gaunt_product(x, y, L3, backend="compiled")
+        expected = gaunt_product(x, y, L3, backend="dense")
+        assert (found - expected).abs().max() < 100 * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

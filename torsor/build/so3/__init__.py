@@ -3,6 +3,7 @@
 from torsor.actions import Irrep, Irreps, spherical_harmonics, wigner_3j, wigner_D
 from torsor.build.so3._ase import calculator
 from torsor.build.so3._basis import GauntProductBasis, SelfMix
+from torsor.build.so3._accelerate import AccelerationReport, accelerate
 from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
 from torsor.build.so3._conv import GauntConv, SO2Conv
 from torsor.build.so3._expressivity import coupling_count, degrees_of_freedom
@@ -12,8 +13,10 @@ from torsor.build.so3._linear import Linear
 from torsor.build.so3._neighbours import Neighbours, neighbour_list
 from torsor.build.so3._potential import GauntPotential, Radial
 from torsor.build.so3._product import gaunt_product
+from torsor.build.so3._sparse_tensor_product import SparseTensorProduct
 
 __all__ = [
+    "AccelerationReport",
     "GauntConv",
     "GauntPotential",
     "GauntProductBasis",
@@ -25,7 +28,9 @@ __all__ = [
     "Radial",
     "SO2Conv",
     "SelfMix",
+    "SparseTensorProduct",
     "SphereGrid",
+    "accelerate",
     "calculator",
     "coupling_count",
     "degrees_of_freedom",

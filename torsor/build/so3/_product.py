@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torsor.build.so3 import _routes
+from torsor.build.so3._compiled import can_compile, compiled
 from torsor.build.so3._grid import SphereGrid, check_degree
 
 Backend = Literal["auto", "dense", "sparse", "grid", "separable", "fourier", "compiled"]
@@ -19,8 +20,9 @@ ROUTES = {
     "grid": _routes.on_grid,
     "separable": _routes.separable,
     "fourier": _routes.fourier,
+    "compiled": compiled,
 }
-BACKENDS = ("auto", *ROUTES, "compiled")
+BACKENDS = ("auto", *ROUTES)
 
 
 def gaunt_product(
@@ -46,8 +48,9 @@ def gaunt_product(
         antisymmetric: the Poisson bracket n . (grad x grad y): what couples degrees of odd sum.
         normalized: of the bracket, divide both inputs by sqrt(l (l + 1)).
         backend: `"auto"` takes the fastest that is there. `"dense"`, `"sparse"`, `"grid"`, `"separable"` and
-            `"fourier"` are plain PyTorch, `"compiled"` is C++ made on first use. All give the same numbers; `"fourier"`
-            is the published route and the slowest.
+            `"fourier"` are plain PyTorch; `"compiled"` is C++ made on first use, which gives way to them where there is
+            no compiler, in traced graphs and inside `torch.func`. All give the same numbers; `"fourier"` is the
+            published route and the slowest.
         grid: the points of `backend="grid"`; by default the fewest that are exact.
 
     Raises:
@@ -75,11 +78,14 @@ def gaunt_product(
         backend = "grid"
     if x.numel() == 0 or y.numel() == 0:  # no FFT of nothing
         backend = "dense"
-    route = ROUTES[_fastest(degrees) if backend == "auto" else backend]
-    return route(x, y, degrees, antisymmetric, normalized, grid)
+    if backend in ("auto", "compiled"):
+        backend = _fastest(x, degrees)
+    return ROUTES[backend](x, y, degrees, antisymmetric, normalized, grid)
 
 
-def _fastest(degrees: tuple[int, int, int]) -> str:
+def _fastest(x: Tensor, degrees: tuple[int, int, int]) -> str:
+    if max(degrees) <= 8 and can_compile(x):
+        return "compiled"
     return "grid" if max(degrees) <= 8 else "separable"
 
 

@@ -160,7 +160,7 @@ class Potential(Study):
             return Answer(f"{len(done(records))} of {len(records)} trials ended.")
         reasons = [f"Force error at 300 K: {', '.join(f'{name} {show(e, 3)}' for name, e in errors.items())} meV/Å."]
         ratios = {other: _ratio(_step(records, GAUNT), _step(records, other)) for other in (E3NN, CG)}
-        reasons += [f"A step takes {show(r, 2)} of the time of {other}." for other, r in ratios.items() if r is not None]
+        reasons += [f"A step takes {show(r, 2)} of that of {other}." for other, r in ratios.items() if r is not None]
         best = min(errors, key=lambda name: errors[name] or math.inf)
         found = f"{best} has the lower error of forces at 300 K."
         return Answer(found, tuple(reasons), best if scale == "desk" else None)
