@@ -1,9 +1,9 @@
 """Tensor products of irreps: the Gaunt product of signals on the sphere, its antisymmetric half, and the exact ones."""
 
 from torsor.actions import Irrep, Irreps, spherical_harmonics, wigner_3j, wigner_D
+from torsor.build.so3._accelerate import AccelerationReport, accelerate
 from torsor.build.so3._ase import calculator
 from torsor.build.so3._basis import GauntProductBasis, SelfMix
-from torsor.build.so3._accelerate import AccelerationReport, accelerate
 from torsor.build.so3._blocks import gaunt, gaunt_matrix, poisson
 from torsor.build.so3._conv import GauntConv, SO2Conv
 from torsor.build.so3._expressivity import coupling_count, degrees_of_freedom
