@@ -57,7 +57,7 @@ def mirror_images(
     test: int = 2000,
     *,
     points: int = 5,
-    noise: float = 0.1,
+    noise: float = 0.05,
     seed: int = 0,
     dtype: torch.dtype | None = None,
 ) -> Dataset:

@@ -32,8 +32,8 @@ class Chirality(Study):
 
     def trials(self, scale: str, seeds: Sequence[int] | None = None) -> list[Trial]:
         sizes = {
-            "smoke": {"train": 40, "test": 40, "steps": {TRIPLE: 10, MIRROR: 4, BLOCKS: 4}, "channels": 2},
-            "desk": {"train": 500, "test": 2000, "steps": {TRIPLE: 600, MIRROR: 300, BLOCKS: 150}, "channels": 8},
+            "smoke": {"train": 10, "test": 20, "steps": {TRIPLE: 2, MIRROR: 1, BLOCKS: 1}, "channels": 2},
+            "desk": {"train": 500, "test": 2000, "steps": {TRIPLE: 600, MIRROR: 150, BLOCKS: 150}, "channels": 8},
             "paper": {"train": 500, "test": 2000, "steps": {TRIPLE: 4000, MIRROR: 600, BLOCKS: 600}, "channels": 16},
         }[scale]
         chosen = ({"smoke": (0,), "desk": (0, 1, 2), "paper": tuple(range(10))}[scale]) if seeds is None else seeds
