@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torsor.data import _bpa, _mnist, _molecules, _normals, _pedestrians, _qm9
 from torsor.data._cache import cache_folder
+from torsor.data._chirality import mirror_images, tetris, triple_product
 from torsor.data._digits import digits
 from torsor.data._graphs import graph8c
 from torsor.data._graphs_exp import exp_graphs
@@ -71,7 +72,7 @@ def sources() -> dict[str, Source]:
     >>> from torsor import data
     >>> list(data.sources())
     ['nbody', 'nbody-clean', 'digits', 'mnist', 'affnist', 'affnist-wide', 'homnist', 'normals', 'abc', 'pedestrians',
-     '3bpa-xtb', '3bpa', 'acac', 'qm9', 'graph8c', 'exp', 'sr25']
+     '3bpa-xtb', '3bpa', 'acac', 'qm9', 'triple-product', 'mirror-images', 'tetris', 'graph8c', 'exp', 'sr25']
     """
     particles = "positions, velocities (B, 5, 3), charges (B, 5, 1) -> positions (B, 5, 3)"
     bpa_shapes = "positions (B, 27, 3), species (B, 27) -> energy (B, 1), forces (B, 27, 3)"
@@ -239,6 +240,36 @@ def sources() -> dict[str, Source]:
             qm9,
             qm9_folder,
             _qm9.FILES,
+        ),
+        Source(
+            "triple-product",
+            "three vectors and the volume that they span, with its sign; tested with their mirror images",
+            "vectors (B, 3, 3) -> volume (B, 1)",
+            "none",
+            "none needed: generated",
+            "generated",
+            "made on first use, at once",
+            triple_product,
+        ),
+        Source(
+            "mirror-images",
+            "a shape of five points or its mirror image, turned and disturbed",
+            "positions (B, 5, 3) -> class (B,)",
+            "none",
+            "none needed: generated",
+            "generated",
+            "made on first use, at once",
+            mirror_images,
+        ),
+        Source(
+            "tetris",
+            "the eight blocks of four cubes in space, of which two are mirror images",
+            "positions (B, 4, 3) -> class (B,)",
+            "the side of a cube",
+            "none needed: generated",
+            "Thomas et al. 2018 (arXiv 1802.08219)",
+            "made on first use, at once",
+            tetris,
         ),
         Source(
             "graph8c",

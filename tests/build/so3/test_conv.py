@@ -189,3 +189,22 @@ def test_bad_input_is_refused_by_name(kind, plain):
 def test_an_output_that_needs_the_bracket_says_so(plain):
     with pytest.raises(ValueError, match="needs antisymmetric=True"):
         GauntConv("4x1o", 1, "4x1e", 4, antisymmetric=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [GauntConv, SO2Conv])
+def test_one_graph_without_breaks_with_forces_inside(kind, plain):
+    conv = kind("2x0e+2x1o", 2, "2x0e+2x1o", 3, hidden=(4,)).double()
+    x, index, vec, radial = graph(8)
+    radial = radial[:, :3]
+    conv(x, index, vec, radial)  # the tables are made outside of transforms
+
+    def loss(vec):
+        forces = torch.func.grad(lambda vec: conv(x, index, vec, radial).square().sum())(vec)
+        return forces.square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    expected = torch.autograd.grad(loss(vec), list(conv.parameters()))
+    found = torch.autograd.grad(compiled(vec), list(conv.parameters()))
+    for one, other in zip(found, expected):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)

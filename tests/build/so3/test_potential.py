@@ -205,3 +205,30 @@ def test_dynamics_conserve_energy_over_two_picoseconds():
     drift = abs(np.mean(totals[half:]) - np.mean(totals[:half]))
     assert drift < 2e-3 * atoms.get_kinetic_energy()
     assert np.std(totals) < 2e-2 * atoms.get_kinetic_energy()
+
+
+@pytest.mark.slow
+def test_properties_of_molecules_of_many_sizes_are_learned():
+    from torsor.data import qm9
+
+    try:
+        data = qm9("zpve", 200, 0, 50)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    torch.manual_seed(0)
+    model = GauntPotential([1, 6, 7, 8, 9], channels=4, layers=1)
+
+    class ZeroPoint(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, positions, species, mask):
+            return self.model.energy(positions, species, mask)
+
+    net = ZeroPoint()
+    before = learn.evaluate(net, data.test, learn.mse, batch_size=25)["loss"]
+    learn.fit(net, data.train, learn.mse, epochs=4, batch_size=10, lr=1e-2)
+    spread = data.test.targets.var().item()
+    after = learn.evaluate(net, data.test, learn.mse, batch_size=25)["loss"]
+    assert after < min(before, spread) / 4

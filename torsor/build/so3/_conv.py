@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torsor.actions import Irrep, Irreps, spherical_harmonics
 from torsor.build.so3._aligned import Coupling, aligned_messages
 from torsor.build.so3._blocks import inverse_growth
-from torsor.build.so3._grid import SphereGrid, check_degree
+from torsor.build.so3._grid import SphereGrid, check_degree, transform
 from torsor.build.so3._linear import check_features, mlp
 from torsor.build.so3._paths import as_irreps, couples, has_odd_path, one_multiplicity, parity_on_sphere, product_paths
 from torsor.build.so3._product import check_dtype
@@ -204,11 +204,10 @@ class GauntConv(_Convolution):
         total = x.new_zeros(len(x), self.channels, len(grid))
         for one, other, sign in pairs:
             left = grid.table(one, L1, x.dtype, x.device)
-            right = grid.table(other, self.lmax_edge, x.dtype, x.device)
-            zonal = torch.stack(
-                [Y[:, l * l : (l + 1) ** 2] @ right[l * l : (l + 1) ** 2] for l in range(self.lmax_edge + 1)], 1
-            )
-            messages = (x @ left)[source] * torch.bmm(h, zonal)
+            key = grid.degree, grid.rule, other, self.lmax_edge
+            (right,) = constants(_zonal, *key, dtype=x.dtype, device=x.device)
+            filters = torch.bmm(h, (Y @ right).unflatten(-1, (self.lmax_edge + 1, len(grid))))
+            messages = (x @ left)[source] * filters
             total = total.index_add(0, target, messages, alpha=sign)
         return grid.from_grid(total, top)
 
@@ -263,7 +262,7 @@ class SO2Conv(_Convolution):
     def to_path_weights(self, radial: Float[Tensor, "edges radial"]) -> Float[Tensor, "edges paths channels"]:
         """The weights of each of `paths` on `wigner_3j`: those of a `uvu` product of e3nn without normalisation."""
         weight = self.radial(radial).unflatten(-1, (len(self.paths), self.channels))
-        return weight * constants(_as_array, tuple(self._scales), dtype=weight.dtype, device=weight.device)[0][:, None]
+        return weight * constants(_as_column, tuple(self._scales), dtype=weight.dtype, device=weight.device)[0]
 
     def _convolve(self, x: Tensor, edge_index: Tensor, edge_vec: Tensor, radial: Tensor) -> Tensor:
         source, target = edge_index
@@ -286,6 +285,19 @@ def all_couplings(irreps_node: Irreps, lmax_edge: int, irreps_out: Irreps) -> li
 
 def _as_array(numbers: tuple[float, ...]) -> tuple[np.ndarray, ...]:
     return (np.array(numbers),)
+
+
+def _as_column(numbers: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    return (np.array(numbers)[:, None],)
+
+
+def _zonal(degree: int, rule: str, name: str, lmax: int) -> tuple[np.ndarray, ...]:
+    """(harmonics, degrees times points): the part of each degree at the points of a grid."""
+    (table,) = transform(degree, rule, False, name, lmax)
+    parts = np.zeros((len(table), lmax + 1, table.shape[1]))
+    for l in range(lmax + 1):
+        parts[l * l : (l + 1) ** 2, l] = table[l * l : (l + 1) ** 2]
+    return (parts.reshape(len(table), -1),)
 
 
 def _growth(lmax: int) -> tuple[np.ndarray, ...]:
