@@ -42,21 +42,22 @@ def calculator(model: GauntPotential) -> Any:
 
         def calculate(self, atoms: Any = None, properties: Any = ("energy",), changes: Any = all_changes) -> None:
             super().calculate(atoms, properties, changes)
+            structure: Any = self.atoms
             weight = next(model.parameters())
             stress = "stress" in properties
-            if stress and self.atoms.cell.rank < 3:
+            if stress and structure.cell.rank < 3:
                 raise PropertyNotImplementedError("stress needs a cell in three dimensions")
 
             def tensor(array: Any) -> torch.Tensor:
                 return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
 
             options: dict[str, Any] = {}
-            if self.atoms.pbc.any() or stress:
-                options["cell"] = tensor(self.atoms.cell.complete().array)[None]
-                options["pbc"] = torch.as_tensor(self.atoms.pbc, device=weight.device)[None]
-            species = torch.as_tensor(self.atoms.numbers, device=weight.device)
+            if structure.pbc.any() or stress:
+                options["cell"] = tensor(structure.cell.complete().array)[None]
+                options["pbc"] = torch.as_tensor(structure.pbc, device=weight.device)[None]
+            species = torch.as_tensor(structure.numbers, device=weight.device)
             with torch.no_grad():
-                found = model(tensor(self.atoms.positions), species, stress=stress, **options)
+                found = model(tensor(structure.positions), species, stress=stress, **options)
             energy = float(found["energy"])
             self.results = {"energy": energy, "free_energy": energy, "forces": found["forces"].cpu().numpy()}
             if stress:

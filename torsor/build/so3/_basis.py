@@ -95,10 +95,12 @@ class GauntProductBasis(nn.Module):
             raise ValueError(f"species must be given if and only if num_species is; num_species is {self.num_species}")
         a = to_signals(x, self.irreps_in)
         unit = math.sqrt(4 * math.pi) / (self._lmax + 1)  # values at points have unit variance
-        copies = [{s: unit * v for s, v in copy(a).items()} for copy in self.copies]
+        a = {s: unit * v for s, v in a.items()}
+        copies: list[Signals] = [copy(a) for copy in self.copies]
         powers = self._tree(copies) if self._stepwise else self._pointwise(copies)
         total: Signals = {}
-        for nu, (power, weights) in enumerate(zip(powers, self.after)):
+        for nu, power in enumerate(powers):
+            weights: Any = self.after[nu]
             scale = 1 / math.sqrt(4 * math.pi * self.order) if nu else 1 / unit / math.sqrt(self.order)
             for s, weight in weights.items():
                 weight = by_degree(weight.to(x.dtype))

@@ -70,7 +70,8 @@ class ClebschProductBasis(nn.Module):
 
 def _product(engine: Engine, parts: Sequence[Irreps], instructions: list[tuple], **options: Any) -> nn.Module:
     if engine == "cg":
-        return SparseTensorProduct(*parts, instructions, **options)
+        in1, in2, out = parts
+        return SparseTensorProduct(in1, in2, out, instructions, **options)
     from e3nn import o3
 
     return o3.TensorProduct(*(o3.Irreps(str(irreps)) for irreps in parts), instructions, **options)

@@ -96,7 +96,7 @@ def coupling_count(irreps: Any, order: int, irrep: Any = "0e") -> int:
         sums = [_character(feature, k * angle, inverted and k % 2 == 1) for k in range(1, order + 1)]
         power = [np.ones_like(angle)]  # Newton's identities: characters of symmetric powers
         for nu in range(1, order + 1):
-            power.append(sum(sums[k - 1] * power[nu - k] for k in range(1, nu + 1)) / nu)
+            power.append(np.sum([sums[k - 1] * power[nu - k] for k in range(1, nu + 1)], axis=0) / nu)
         total += float((density * power[order] * _character(Irreps([(1, target)]), angle, inverted)).mean()) / 2
     found = round(total)
     assert math.isclose(total, found, abs_tol=1e-6)

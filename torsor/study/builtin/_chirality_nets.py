@@ -41,18 +41,17 @@ class ShapeNet(nn.Module):
         self.channels, self.radial = C, Radial(reach)
         number = self.radial.number
         scalars, hidden = irreps(0, False), irreps(1, bracket)
+        sums, ends = (irreps(2, False), hidden), (hidden, irreps(0, bracket))
         self.start = nn.Parameter(torch.randn(C))
         self.convs = nn.ModuleList(
             [
-                GauntConv(scalars, 2, irreps(2, False), number, zero_edge="zero"),
-                GauntConv(hidden, 2, irreps(1, bracket), number, antisymmetric="auto" if bracket else False),
+                GauntConv(scalars, 2, sums[0], number, zero_edge="zero"),
+                GauntConv(hidden, 2, sums[1], number, antisymmetric="auto" if bracket else False),
             ]
         )
-        ends = hidden, irreps(0, bracket)
-        self.bases = nn.ModuleList(
-            GauntProductBasis(conv.irreps_out, end, 3, antisymmetric=bracket) for conv, end in zip(self.convs, ends)
-        )
-        width = self.bases[1].irreps_out.dim()
+        bases = [GauntProductBasis(a, b, 3, antisymmetric=bracket) for a, b in zip(sums, ends)]
+        self.bases = nn.ModuleList(bases)
+        width = bases[1].irreps_out.dim()
         self.readout = nn.Sequential(nn.Linear(width + C, 32), nn.SiLU(), nn.Linear(32, classes))
 
     def forward(self, positions: Tensor) -> Tensor:
