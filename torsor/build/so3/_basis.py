@@ -31,8 +31,9 @@ class GauntProductBasis(nn.Module):
         order: highest number of factors.
         num_species: how many kinds of atoms have weights of their own; None for one set of weights.
         mode: `"pointwise"` or `"tree"`.
-        antisymmetric: take brackets beside products, factor by factor as in `"tree"`. Copies then mix the channels, as
-            the bracket of a vector with itself is zero.
+        antisymmetric: take brackets beside products, factor by factor as in `"tree"`.
+        mixing: copies mix the channels, with a matrix for each degree, instead of weighting them; by default only where
+            brackets are taken, as the bracket of a vector with itself is zero.
 
     Raises:
         ValueError: multiplicities differ, an output is out of reach, an unknown mode.
@@ -54,6 +55,7 @@ class GauntProductBasis(nn.Module):
         mode: Literal["pointwise", "tree"] = "pointwise",
         *,
         antisymmetric: bool = False,
+        mixing: bool | None = None,
     ) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out = as_irreps(irreps_in, "irreps_in"), as_irreps(irreps_out, "irreps_out")
@@ -72,7 +74,8 @@ class GauntProductBasis(nn.Module):
         self._reach = _reach(tops, order, antisymmetric)
         self._check_reach()
         C, self._lmax = self.channels, max(tops.values())
-        self.copies = nn.ModuleList(_ByDegree(C, tops, antisymmetric) for _ in range(order))
+        mixing = antisymmetric if mixing is None else mixing
+        self.copies = nn.ModuleList(_ByDegree(C, tops, mixing) for _ in range(order))
         self._stepwise = mode == "tree" or antisymmetric
         kept = [self._kept(nu) for nu in range(2, order)] if self._stepwise else []
         self.between = nn.ModuleList(_ByDegree(C, tops, mixing=False) for tops in kept)

@@ -305,19 +305,17 @@ class _Layer(nn.Module):
         number = Radial.number
         if tensor_product in ("cg", "e3nn"):
             self.conv = ClebschConv(irreps_in, lmax, sums, number, tensor_product)  # type: ignore[arg-type]
-            self.mix = nn.Identity()
             self.basis = ClebschProductBasis(sums, irreps_out, kinds, tensor_product)  # type: ignore[arg-type]
         else:
             self.conv = GauntConv(irreps_in, lmax, sums, number, antisymmetric="auto" if bracket else False)
-            self.mix = Linear(sums, sums)
-            self.basis = GauntProductBasis(sums, irreps_out, order, kinds, mode, antisymmetric=bracket)
+            self.basis = GauntProductBasis(sums, irreps_out, order, kinds, mode, antisymmetric=bracket, mixing=True)
         self.after = Linear(irreps_out, irreps_out)
         kept = Irreps([entry for entry in irreps_out if entry in irreps_in.entries])
         self.skip = Linear(irreps_in, kept)  # the scalars come first, so that what is missing is at the end
         self.missing = irreps_out.dim() - kept.dim()
 
     def forward(self, h: Tensor, edge_index: Tensor, vec: Tensor, radial: Tensor, kinds: Tensor) -> Tensor:
-        sums = self.mix(self.scale * self.conv(self.before(h), edge_index, vec, radial))
+        sums = self.scale * self.conv(self.before(h), edge_index, vec, radial)
         return self.after(self.basis(sums, kinds)) + nn.functional.pad(self.skip(h), (0, self.missing))
 
 
