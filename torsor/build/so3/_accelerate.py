@@ -104,7 +104,8 @@ def accelerate(
     """
     model = model if inplace else copy.deepcopy(model)
     swaps, left = [], []
-    for name, module in list(model.named_modules()):
+    modules: list[tuple[str, Any]] = list(model.named_modules())
+    for name, module in modules:
         if not _is_tensor_product(module) or name == "":
             continue
         modes = {ins.connection_mode for ins in module.instructions}
@@ -128,7 +129,7 @@ def accelerate(
     return model, AccelerationReport(tuple(swaps), tuple(left))
 
 
-def _is_tensor_product(module: nn.Module) -> bool:
+def _is_tensor_product(module: Any) -> bool:
     return any(
         kind.__name__ == "TensorProduct" and kind.__module__.startswith("e3nn.o3") for kind in type(module).__mro__
     )

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingModuleSource]
 
 from torsor.build.so3._blocks import coupling_table
 from torsor.build.so3._compiler import library
@@ -15,7 +16,7 @@ from torsor.build.so3._forms import Blocks, Contraction, Form, Layout, contract
 
 def can_compile(x: Tensor) -> bool:
     """Whether the kernels take this tensor: on a CPU, float32 or float64, not inside a transform or a traced graph."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack():
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or peek_interpreter_stack():
         return False
     return type(x) in (Tensor, torch.nn.Parameter) and library(x.dtype) is not None
 

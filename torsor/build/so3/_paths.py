@@ -93,7 +93,9 @@ def product_paths(
             raise ValueError(f"irreps_out must be reachable: {_why_not(in1, in2, c)}")
         variance = sum(size**2 for *_, size, _ in raw) / (2 * c.l + 1)
         scales.append(1.0 if normalization == "none" else 1 / math.sqrt(variance))
-        paths += [Path(*a, *b, *c, kind, scales[-1] * size, entries) for a, b, kind, size, entries in raw]
+        paths += [
+            Path(a.l, a.p, b.l, b.p, c.l, c.p, kind, scales[-1] * size, entries) for a, b, kind, size, entries in raw
+        ]
     return paths, scales
 
 

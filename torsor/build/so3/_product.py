@@ -83,7 +83,7 @@ def gaunt_product(
     return ROUTES[backend](x, y, degrees, antisymmetric, normalized, grid)
 
 
-def _fastest(x: Tensor, degrees: tuple[int, int, int]) -> str:
+def _fastest(x: Tensor, degrees: tuple[int, int, int]) -> Backend:
     if max(degrees) <= 8 and can_compile(x):
         return "compiled"
     return "grid" if max(degrees) <= 8 else "separable"

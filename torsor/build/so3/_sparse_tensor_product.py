@@ -274,10 +274,11 @@ class SparseTensorProduct(nn.Module):
         degrees = [
             irreps.entries[i][1].l for irreps, i in zip((self.irreps_in1, self.irreps_in2, self.irreps_out), ins[:3])
         ]
-        return _wigner(*degrees, ins.path_weight)[0]
+        return _wigner(degrees[0], degrees[1], degrees[2], ins.path_weight)[0]
 
     def _read(self, instruction: tuple) -> Instruction:
-        i, j, k, mode, has_weight, weight = (*instruction, 1.0)[:6]
+        parts: list[Any] = [*instruction, 1.0]
+        i, j, k, mode, has_weight, weight = parts[:6]
         words = f"instruction {tuple(instruction)} must"
         if mode not in MODES:
             raise ValueError(f"{words} have a mode among {', '.join(MODES)}; got {mode!r}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 _MADE: dict[tuple, Any] = {}
 
@@ -22,7 +23,8 @@ def constants(
     """
     key = build, arguments, dtype, device
     if key not in _MADE:
-        with torch.inference_mode(False), torch.no_grad():
+        # plain tensors, whatever mode or transform the first call comes from
+        with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
             _MADE[key] = tuple(_cast(array, dtype, device) for array in build(*arguments))
     return _MADE[key]
 
