@@ -4,16 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torsor.data import _mnist, _normals, _pedestrians
+from torsor.data import _bpa, _mnist, _molecules, _normals, _pedestrians, _qm9
 from torsor.data._cache import cache_folder
+from torsor.data._chirality import mirror_images, tetris, triple_product
 from torsor.data._digits import digits
 from torsor.data._graphs import graph8c
 from torsor.data._graphs_exp import exp_graphs
 from torsor.data._graphs_regular import sr25
 from torsor.data._mnist import mnist
+from torsor.data._molecules import acac, bpa
 from torsor.data._nbody import cached_files, nbody
 from torsor.data._normals import ABCMeshes, abc_folder, normals
 from torsor.data._pedestrians import eth_ucy_folder, pedestrians
+from torsor.data._qm9 import qm9, qm9_folder
 from torsor.data._samples import Dataset
 from torsor.data._warped_digits import affnist, affnist_wide, homnist
 
@@ -69,9 +72,10 @@ def sources() -> dict[str, Source]:
     >>> from torsor import data
     >>> list(data.sources())
     ['nbody', 'nbody-clean', 'digits', 'mnist', 'affnist', 'affnist-wide', 'homnist', 'normals', 'abc', 'pedestrians',
-     'graph8c', 'exp', 'sr25']
+     '3bpa-xtb', '3bpa', 'acac', 'qm9', 'triple-product', 'mirror-images', 'tetris', 'graph8c', 'exp', 'sr25']
     """
     particles = "positions, velocities (B, 5, 3), charges (B, 5, 1) -> positions (B, 5, 3)"
+    bpa_shapes = "positions (B, 27, 3), species (B, 27) -> energy (B, 1), forces (B, 27, 3)"
     entries = (
         Source(
             "nbody",
@@ -188,6 +192,84 @@ def sources() -> dict[str, Source]:
             pedestrians,
             eth_ucy_folder,
             _pedestrians.FILES,
+        ),
+        Source(
+            "3bpa-xtb",
+            "a flexible molecule in normal modes at 300 K and above, labelled by GFN2-xTB",
+            bpa_shapes,
+            _molecules.UNITS,
+            "none needed: generated",
+            _molecules.BPA_ORIGIN,
+            "pip install tblite; generated on first use, in a minute",
+            bpa,
+            cache_folder,
+            _bpa.cached_files("xtb"),
+        ),
+        Source(
+            "3bpa",
+            "the same molecule at 300 K, labelled by DFT",
+            bpa_shapes,
+            _molecules.UNITS,
+            "MIT",
+            _molecules.BPA_ORIGIN,
+            _molecules.how_to_get("3bpa"),
+            lambda **options: bpa(**{"labels": "dft", "test": 150, **options}),
+            lambda: _molecules.published_folder("3bpa"),
+            _molecules.BPA_FILES,
+        ),
+        Source(
+            "acac",
+            "acetylacetone at 300 K, labelled by DFT",
+            "positions (B, 15, 3), species (B, 15) -> energy (B, 1), forces (B, 15, 3)",
+            _molecules.UNITS,
+            "MIT",
+            _molecules.ACAC_ORIGIN,
+            _molecules.how_to_get("acac"),
+            acac,
+            lambda: _molecules.published_folder("acac"),
+            _molecules.ACAC_FILES,
+        ),
+        Source(
+            "qm9",
+            "130831 small organic molecules with fifteen properties",
+            "positions (B, 29, 3), species, mask (B, 29) -> one property (B, 1)",
+            "angstrom; the property in the unit of the published table",
+            "MIT",
+            "Ramakrishnan et al. 2014 (doi 10.1038/sdata.2014.22), in the wheel qm9pack",
+            _qm9.HOW_TO_GET,
+            qm9,
+            qm9_folder,
+            _qm9.FILES,
+        ),
+        Source(
+            "triple-product",
+            "three vectors and the volume that they span, with its sign; tested with their mirror images",
+            "vectors (B, 3, 3) -> volume (B, 1)",
+            "none",
+            "none needed: generated",
+            "generated",
+            "made on first use, at once",
+            triple_product,
+        ),
+        Source(
+            "mirror-images",
+            "a shape of five points or its mirror image, turned and disturbed",
+            "positions (B, 5, 3) -> class (B,)",
+            "none",
+            "none needed: generated",
+            "generated",
+            "made on first use, at once",
+            mirror_images,
+        ),
+        Source(
+            "tetris",
+            "the eight blocks of four cubes in space, of which two are mirror images",
+            "positions (B, 4, 3) -> class (B,)",
+            "the side of a cube",
+            "none needed: generated",
+            "Thomas et al. 2018 (arXiv 1802.08219)",
+            "made on first use, at once",
+            tetris,
         ),
         Source(
             "graph8c",

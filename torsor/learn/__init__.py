@@ -2,6 +2,7 @@
 
 from torsor.learn._checkpoint import CheckpointError
 from torsor.learn._curvature import Curvature, curvature
+from torsor.learn._energies import energies_and_forces
 from torsor.learn._evaluate import evaluate
 from torsor.learn._evidence import EvidenceRule
 from torsor.learn._fit import FitResult, fit
@@ -60,6 +61,7 @@ __all__ = [
     "augmented",
     "cross_entropy",
     "curvature",
+    "energies_and_forces",
     "evaluate",
     "fit",
     "fit_linear",

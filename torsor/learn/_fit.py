@@ -61,6 +61,7 @@ def fit(
     weight_decay: float = 0.0,
     schedule: Literal["cosine", "one_cycle", "constant"] | Callable[[float], float] = "cosine",
     patience: int | None = None,
+    clip: float | None = None,
     seed: int = 0,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -88,6 +89,7 @@ def fit(
         schedule: how the learning rate goes: `"cosine"` down to 0; `"one_cycle"` up from 1/25 in the first 30 percent,
             then the same; `"constant"`; or a function from the share of the training that is done, 0 to 1, to a factor.
         patience: stop after this many epochs without a better validation loss; None never stops early.
+        clip: the largest norm that the gradient of the model may have; longer ones are scaled down to it.
         seed: of the order of the samples and of all global random number generators.
         optimizer: makes the optimiser, called with groups of parameters, `lr` and `weight_decay`.
         checkpoint: a folder for the state of the training, written as safetensors and JSON between epochs, as often
@@ -116,7 +118,7 @@ def fit(
     check_samples("data", data)
     if valid is not None:
         check_samples("valid", valid)
-    _check(epochs, batch_size, lr, weight_decay, patience, valid)
+    _check(epochs, batch_size, lr, weight_decay, patience, valid, clip)
     if fabric is None:
         fabric = _default_fabric(precision)
     elif precision is not None:
@@ -129,6 +131,7 @@ def fit(
         "weight_decay": weight_decay,
         "schedule": _name(schedule),
         "patience": patience,
+        "clip": clip,
         "seed": seed,
         "optimizer": _name(optimizer),
         "objective": _name(objective),
@@ -140,7 +143,7 @@ def fit(
     with _randomness.own_randomness(fabric.device), _returned(model):
         _randomness.seed_all(seed + fabric.global_rank)
         make = partial(optimizer, lr=lr, weight_decay=weight_decay)
-        training = Training(fabric, model, objective, make, _schedule(schedule), seed)
+        training = Training(fabric, model, objective, make, _schedule(schedule), seed, clip)
         hook(objective, "on_fit_start")(training.wrapped, data, epochs)
         if folder is not None and resume:
             _go_on(training, folder, settings)
@@ -218,7 +221,13 @@ def _go_on(training: Training, folder: Path, settings: Mapping[str, Any]) -> Non
 
 
 def _check(
-    epochs: int, batch_size: int, lr: float, weight_decay: float, patience: int | None, valid: Samples | None
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    patience: int | None,
+    valid: Samples | None,
+    clip: float | None,
 ) -> None:
     for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1), ("patience", patience, 1)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
@@ -229,6 +238,8 @@ def _check(
         raise ValueError(f"lr must be positive; got {lr}")
     if not (math.isfinite(weight_decay) and weight_decay >= 0):
         raise ValueError(f"weight_decay must be at least 0; got {weight_decay}")
+    if clip is not None and not (math.isfinite(clip) and clip > 0):
+        raise ValueError(f"clip must be positive; got {clip}")
     if patience is not None and valid is None:
         raise ValueError("patience needs valid: samples that tell when the model gets no better")
 

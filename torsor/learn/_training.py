@@ -29,7 +29,9 @@ class Training:
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[[float], float],
         seed: int,
+        clip: float | None = None,
     ) -> None:
+        self.clip = clip
         self.fabric, self.model, self.objective, self.schedule = fabric, model, objective, schedule
         hook(objective, "to")(fabric.device)
         mine = {id(p) for p in model.parameters()}
@@ -134,6 +136,8 @@ class Training:
         if self.fabric.world_size > 1:
             for p in self.own:
                 p.grad = None if p.grad is None else self.fabric.all_reduce(p.grad)
+        if self.clip is not None:
+            self.fabric.clip_gradients(self.wrapped, self.stepper, max_norm=self.clip, error_if_nonfinite=False)
         self.stepper.step()
         hook(self.objective, "on_step_end")(Step(self.epoch, self.step, loss.detach(), logs))
         return loss, logs

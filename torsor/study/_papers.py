@@ -133,8 +133,8 @@ PAPERS = (
         2024,
         "2401.10216",
         "torsor.build.so3",
-        "none",
-        "to come; irreps and Wigner matrices are in torsor.actions",
+        "partial",
+        "products, exact ones compiled, accelerate, convolutions, many-body bases, potentials; three seeds are to come",
     ),
     Paper(
         8,

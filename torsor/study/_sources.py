@@ -14,8 +14,8 @@ from torch import Tensor
 
 from torsor._imports import import_path
 from torsor.data import Dataset, Samples, sources
+from torsor.data._structures import read_structures
 from torsor.study._file import DataSection
-from torsor.study._structures import read_structures
 from torsor.study._words import nearest, parse_group
 
 if TYPE_CHECKING:

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+_PER_ATOM = ("forces", "magmoms", "charges", "energies", "stresses")  # results that ASE keeps for every atom
+
 
 def read_structures(path: Path) -> dict[str, Any]:
     """The frames of an extended XYZ file as arrays, padded to the largest structure.
 
     `positions` (B, n, 3), `numbers` and the same as `species` (B, n), `cell` (B, 3, 3), `pbc` (B, 3), `mask` (B, n)
-    that is true for atoms; and what every frame has of its own, per atom or per structure, by its name.
+    that is true for atoms; and what every frame has of its own, per atom or per structure, by its name: `energy` (B,),
+    `forces` (B, n, 3).
 
     Raises:
         ImportError: ASE is not there.
@@ -41,10 +44,23 @@ def read_structures(path: Path) -> dict[str, Any]:
         "pbc": np.stack([frame.pbc for frame in frames]),
         "mask": padded([np.ones(len(frame), bool) for frame in frames]),
     }
-    for name in sorted(set.intersection(*(set(frame.arrays) for frame in frames)) - set(found)):
-        found[name] = padded([frame.arrays[name] for frame in frames])
-    for name in sorted(set.intersection(*(set(frame.info) for frame in frames)) - set(found)):
-        values = [np.asarray(frame.info[name]) for frame in frames]
+    per_atom, per_frame = map(list, zip(*map(_own, frames), strict=True))
+    for name in _shared(per_atom) - set(found):
+        found[name] = padded([rows[name] for rows in per_atom])
+    for name in _shared(per_frame) - set(found):
+        values = [np.asarray(row[name]) for row in per_frame]
         if all(value.dtype.kind in "biuf" and value.shape == values[0].shape for value in values):
             found[name] = np.stack(values)
-    return {name: value for name, value in found.items() if value.dtype.kind in "biuf"}
+    return {name: found[name] for name in sorted(found) if found[name].dtype.kind in "biuf"}
+
+
+def _own(frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a frame has per atom and per structure, with what ASE puts aside as the results of a calculator."""
+    per_atom, per_frame = dict(frame.arrays), dict(frame.info)
+    for name, value in (frame.calc.results if frame.calc is not None else {}).items():
+        (per_atom if name in _PER_ATOM else per_frame)[name] = value
+    return per_atom, per_frame
+
+
+def _shared(frames: list[dict[str, Any]]) -> set[str]:
+    return set.intersection(*map(set, frames))

@@ -1,0 +1,139 @@
+"""The exact Clebsch-Gordan product: e3nn's numbers with e3nn's weights, compiled and not."""
+
+import pytest
+import torch
+
+from torsor.build.so3 import SparseTensorProduct
+
+o3 = pytest.importorskip("e3nn.o3", reason="e3nn is not installed: pip install torsor[e3nn]")
+
+BACKENDS = ["torch", pytest.param("auto", marks=pytest.mark.compiler)]
+IRREPS = "12x0e+12x1o+12x1e+12x2e"
+
+
+@pytest.fixture(autouse=True)
+def double():
+    """e3nn makes its Wigner 3j symbols in the default dtype."""
+    torch.set_default_dtype(torch.float64)
+
+
+def product(mode, in1=IRREPS, in2=IRREPS, out=IRREPS, **options):
+    in1, in2, out = o3.Irreps(in1), o3.Irreps(in2), o3.Irreps(out)
+    instructions = [
+        (i, j, k, mode, True, 0.5 + 0.1 * k)
+        for i, (_, a) in enumerate(in1)
+        for j, (_, b) in enumerate(in2)
+        for k, (_, c) in enumerate(out)
+        if c in a * b
+    ]
+    return o3.TensorProduct(in1, in2, out, instructions, **options)
+
+
+CASES = {
+    "uuu": ("uuu", IRREPS, IRREPS, IRREPS),
+    "uvu": ("uvu", "35x0e+17x1o+12x2e+3x3o", "1x0e+1x1o+1x2e", "35x0e+17x1o+12x2e+3x3o"),
+    "uvu of several": ("uvu", "5x0e+5x1o", "2x0e+3x1o", "5x0e+5x1o"),
+    "uvw": ("uvw", "5x0e+4x1o", "2x0e+3x1o", "3x0e+6x1o+1x1e"),
+    "uuw": ("uuw", "5x0e+5x1o", "5x0e+5x1o", "3x0e+6x1o+1x1e"),
+    "uvv": ("uvv", "5x0e+4x1o", "3x0e+3x1o", "3x0e+3x1o"),
+}
+
+
+def filtered(mode, in1, in2, out, **options):
+    """The instructions that multiplicities allow."""
+    in1, in2, out = o3.Irreps(in1), o3.Irreps(in2), o3.Irreps(out)
+    fits = {"uvu": lambda a, b, c: a == c, "uvv": lambda a, b, c: b == c}.get(mode, lambda a, b, c: True)
+    instructions = [
+        (i, j, k, mode, True, 0.5 + 0.1 * k)
+        for i, (n1, a) in enumerate(in1)
+        for j, (n2, b) in enumerate(in2)
+        for k, (n3, c) in enumerate(out)
+        if c in a * b and fits(n1, n2, n3)
+    ]
+    return o3.TensorProduct(in1, in2, out, instructions, **options)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_numbers_and_derivatives_as_e3nn(case, shared, backend):
+    theirs = filtered(*CASES[case], shared_weights=shared)
+    ours = SparseTensorProduct.from_e3nn(theirs, backend=backend)
+    x, y = (torch.randn(7, irreps.dim, requires_grad=True) for irreps in (theirs.irreps_in1, theirs.irreps_in2))
+    weight = torch.randn(*(() if shared else (7,)), theirs.weight_numel, requires_grad=True)
+    found, expected = ours(x, y, weight), theirs(x, y, weight)
+    assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+    probe = torch.randn_like(expected)
+    for a, b in zip(*(torch.autograd.grad((out * probe).sum(), (x, y, weight)) for out in (found, expected))):
+        assert (a - b).abs().max() < 1e-12 * b.abs().max()
+
+
+@pytest.mark.parametrize("irrep_normalization", ["component", "norm", "none"])
+@pytest.mark.parametrize("path_normalization", ["element", "path", "none"])
+def test_normalisations_are_those_of_e3nn(irrep_normalization, path_normalization):
+    options = {"irrep_normalization": irrep_normalization, "path_normalization": path_normalization}
+    for case in CASES.values():
+        theirs = filtered(*case, **options)
+        plain = [(*ins[:5], 0.5 + 0.1 * ins.i_out) for ins in theirs.instructions]
+        sides = theirs.irreps_in1, theirs.irreps_in2, theirs.irreps_out
+        ours = SparseTensorProduct(*sides, plain, **options)
+        for a, b in zip(ours.instructions, theirs.instructions):
+            assert a[:5] == tuple(b)[:5]
+            assert a.path_weight == pytest.approx(b.path_weight, rel=1e-14)
+            assert a.path_shape == tuple(b.path_shape)
+
+
+@pytest.mark.parametrize("case", ["uuu", "uvu"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.compiler
+def test_second_derivatives(case, shared):
+    sides = {"uuu": ["2x0e+2x1o"] * 3, "uvu": ["2x0e+3x1o", "1x0e+1x1o", "2x0e+3x1o+3x1e"]}[case]
+    ours = SparseTensorProduct.from_e3nn(filtered(case, *sides, shared_weights=shared))
+    x, y = (torch.randn(3, irreps.dim(), requires_grad=True) for irreps in (ours.irreps_in1, ours.irreps_in2))
+    weight = torch.randn(*(() if shared else (3,)), ours.weight_numel, requires_grad=True)
+    assert torch.autograd.gradcheck(ours, (x, y, weight))
+    assert torch.autograd.gradgradcheck(ours, (x, y, weight))
+
+
+def test_single_precision_agrees():
+    theirs = filtered(*CASES["uvu"], shared_weights=False).float()
+    ours = SparseTensorProduct.from_e3nn(theirs)
+    x, y = torch.randn(40, theirs.irreps_in1.dim).float(), torch.randn(40, theirs.irreps_in2.dim).float()
+    weight = torch.randn(40, theirs.weight_numel).float()
+    expected = theirs(x, y, weight)
+    assert (ours(x, y, weight) - expected).norm() / expected.norm() < 1e-6
+
+
+def test_products_without_weights():
+    theirs = o3.ElementwiseTensorProduct("4x0e+4x1o", "4x1o+4x1o")
+    ours = SparseTensorProduct.from_e3nn(theirs)
+    x, y = torch.randn(2, 3, 16), torch.randn(3, 24)
+    x = x[..., : theirs.irreps_in1.dim]
+    assert torch.allclose(ours(x, y), theirs(x, y.expand(2, 3, 24)), atol=1e-12)
+    full = o3.FullTensorProduct("2x0e+1x1o", "3x1o")
+    x, y = torch.randn(4, 5), torch.randn(4, 9)
+    assert torch.allclose(SparseTensorProduct.from_e3nn(full)(x, y), full(x, y), atol=1e-12)
+
+
+def test_no_rows_give_no_rows():
+    ours = SparseTensorProduct.from_e3nn(filtered(*CASES["uvu"], shared_weights=False))
+    out = ours(torch.zeros(0, ours.irreps_in1.dim()), torch.zeros(0, 9), torch.zeros(0, ours.weight_numel))
+    assert out.shape == (0, ours.irreps_out.dim())
+
+
+def test_bad_input(plain):
+    with pytest.raises(ValueError, match="have 1e in 1o x 0e"):
+        SparseTensorProduct("2x1o", "2x0e", "2x1e", [(0, 0, 0, "uuu", True)])
+    with pytest.raises(ValueError, match="multiplicities that fit uvu; got 2, 1 and 3"):
+        SparseTensorProduct("2x1o", "1x0e", "3x1o", [(0, 0, 0, "uvu", True)])
+    with pytest.raises(ValueError, match="mode among uvw.*'uvx'"):
+        SparseTensorProduct("2x1o", "1x0e", "3x1o", [(0, 0, 0, "uvx", True)])
+    with pytest.raises(ValueError, match="entries that exist"):
+        SparseTensorProduct("2x1o", "1x0e", "3x1o", [(1, 0, 0, "uvw", True)])
+    ours = SparseTensorProduct("2x1o", "1x0e", "2x1o", [(0, 0, 0, "uvu", True)], shared_weights=False)
+    with pytest.raises(ValueError, match="weight must be given"):
+        ours(torch.ones(1, 6), torch.ones(1, 1))
+    with pytest.raises(ValueError, match="weight must be .*2.; got shape .1, 3."):
+        ours(torch.ones(1, 6), torch.ones(1, 1), torch.ones(1, 3))
+    with pytest.raises(TypeError, match="int64"):
+        ours(torch.ones(1, 6).long(), torch.ones(1, 1), torch.ones(1, 2))

@@ -1,0 +1,48 @@
+"""The product of signals by the compiled kernels."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingModuleSource]
+
+from torsor.build.so3._blocks import coupling_table
+from torsor.build.so3._compiler import library
+from torsor.build.so3._forms import Blocks, Contraction, Form, Layout, contract
+
+
+def can_compile(x: Tensor) -> bool:
+    """Whether the kernels take this tensor: on a CPU, float32 or float64, not inside a transform or a traced graph."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or peek_interpreter_stack():
+        return False
+    return type(x) in (Tensor, torch.nn.Parameter) and library(x.dtype) is not None
+
+
+def compiled(
+    x: Tensor, y: Tensor, degrees: tuple[int, int, int], antisymmetric: bool, normalized: bool, _grid
+) -> Tensor:
+    """Sums over the coefficients that are not zero, in C++, vectorised over rows and channels."""
+    if x.shape[:-1] != y.shape[:-1]:
+        shape = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1])
+        x, y = x.expand(*shape, -1), y.expand(*shape, -1)
+    rows = x.shape[:-1].numel()
+    sizes = [(L + 1) ** 2 for L in degrees]
+    flat = x.contiguous().view(1, -1), y.contiguous().view(1, -1), None
+    layout = _layout(degrees, antisymmetric, normalized)
+    lengths = tuple(rows * size for size in sizes)
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        out = Contraction.apply(layout, 2, rows, lengths, *flat)
+    else:
+        out = contract(layout, 2, flat, rows, lengths[2])
+    return out.view(*x.shape[:-1], sizes[2])
+
+
+@functools.cache
+def _layout(degrees: tuple[int, int, int], antisymmetric: bool, normalized: bool) -> Layout:
+    table = coupling_table(*degrees, antisymmetric, normalized)
+    places = np.nonzero(table)
+    form = Form(np.stack(places, -1), table[places], table.shape)
+    return Layout(form, tuple(Blocks(((0, size, size, 1),)) for size in table.shape))
