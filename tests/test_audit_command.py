@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from xml.etree import ElementTree
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -249,3 +250,86 @@ def test_inputs_come_from_a_parquet_table(tmp_path):
     symmetry = Symmetry(SO(3), {"x": Vector()}, Scalar())
     found = inputs_for(symmetry, [parse_slot("x=vector")], torch.float64, path, 6)
     torch.testing.assert_close(found["x"], X[:6, 0].double())
+
+
+def graph_file(folder, name: str, nodes, takes, gives, kind: str = "FLOAT"):
+    """A small graph in a file: `takes` and `gives` are names with shapes."""
+    onnx = pytest.importorskip("onnx", reason="needs the extra torsor[onnx]")
+    pytest.importorskip("onnxruntime", reason="needs the extra torsor[onnx]")
+    helper, dtype = onnx.helper, getattr(onnx.TensorProto, kind)
+    ends = [helper.make_tensor_value_info(word, dtype, shape) for word, shape in (takes, gives)]
+    graph = helper.make_graph([helper.make_node(*node) for node in nodes], "graph", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / name)
+
+
+@pytest.mark.parametrize("size", [5, "n"])
+@pytest.mark.parametrize(("last", "expected"), [("ReduceSumSquare", 0), ("ReduceMax", 1)])
+def test_an_onnx_file_may_take_one_sample_without_a_batch_axis(torsor, tmp_path, size, last, expected):  # noqa: F811
+    nodes = [(last, ["positions"], ["whole"]), ("Squeeze", ["whole"], ["energy"])]
+    graph_file(tmp_path, "one.onnx", nodes, ("positions", [size, 3]), ("energy", []))
+    words = ["--group", "SO(3)", "--in", "positions=vector", "--out", "energy=scalar", "--samples", "2"]
+    code, _, err = torsor("audit", "one.onnx", *words)
+    assert (code, "--single" in one_line(err)) == (2, True)
+    _, _, err = torsor("audit", "one.onnx", "--single")
+    assert f"takes positions ({'any' if size == 'n' else 5}, 3)" in err
+    assert "torsor audit one.onnx --single --group" in err
+    assert torsor("audit", "one.onnx", "--single", *words)[0] == expected
+
+
+def test_functions_and_archives_of_one_sample(torsor, tmp_path, mine):  # noqa: F811
+    torch.export.save(torch.export.export(Lengths().eval(), (X[0],)), tmp_path / "one.pt2")
+    words = ["--single", "--group", "SO(3)", "--out", "scalar", "--samples", "2"]
+    assert torsor("audit", "one.pt2", *words, "--in", "x=vector")[0] == 0
+    assert torsor("audit", f"{mine}:only_arrays", *words, "--in", "x=vector", "--arrays")[0] == 0
+
+
+def test_whole_numbers_are_not_made_of_real_ones(torsor, tmp_path):  # noqa: F811
+    graph_file(tmp_path, "kinds.onnx", [("Abs", ["kind"], ["y"])], ("kind", ["n", 5]), ("y", ["n", 5]), "INT64")
+    words = ["--group", "SO(3)", "--in", "kind=scalar", "--out", "y=scalar", "--samples", "2"]
+    code, _, err = torsor("audit", "kinds.onnx", *words)
+    assert (code, "input 'kind' takes whole numbers (int64); got" in one_line(err)) == (2, True)
+
+
+def test_names_do_not_reach_the_terminal_raw(torsor, tmp_path):  # noqa: F811
+    name = "y\x1b[31m\n"
+    graph_file(tmp_path, "odd.onnx", [("Identity", ["x"], [name])], ("x", ["n", 5, 3]), (name, ["n", 5, 3]))
+    _, _, err = torsor("audit", "odd.onnx")
+    assert r"y\x1b[31m" in one_line(err)
+    words = ["--group", "SO(3)", "--in", "vector", "--out", f"{name}=vector", "--samples", "2"]
+    code, out, _ = torsor("audit", "odd.onnx", *words)
+    assert (code, "\x1b" in out) == (0, False)
+    assert r"y\x1b[31m\n" in out
+
+
+def test_a_model_cannot_end_the_program_with_success(torsor, mine, tmp_path):  # noqa: F811
+    (tmp_path / f"{mine}.py").write_text("def leaves(x):\n    raise SystemExit(0)\n")
+    code, out, err = torsor("audit", f"{mine}:leaves", "--group", "SO(3)", "--in", "vector", "--out", "scalar")
+    assert (code, out) == (2, "")
+    assert "SystemExit(0)" in one_line(err)
+
+
+@pytest.mark.parametrize(("allowed", "said"), [("0.9", "Holds"), ("1e-4", "Does not hold")])
+def test_the_last_line_says_what_the_gate_says(torsor, tmp_path, allowed, said):  # noqa: F811
+    graph_file(tmp_path, "abs.onnx", [("Abs", ["x"], ["y"])], ("x", ["n", 5, 3]), ("y", ["n", 5, 3]))
+    words = ["--group", "SO(3)", "--in", "vector", "--out", "vector", "--samples", "2", "--max-error", allowed]
+    code, out, _ = torsor("audit", "abs.onnx", *words)
+    assert code == (said != "Holds")
+    assert out.splitlines()[-1] == f"{said} with mean errors up to {float(allowed):g}."
+
+
+def test_data_in_a_zip_of_torch_are_counted_unpacked(tmp_path, monkeypatch):
+    torch.save({"x": torch.zeros(10**5)}, tmp_path / "large.pt")
+    with ZipFile(tmp_path / "large.pt") as old, ZipFile(tmp_path / "small.pt", "w", ZIP_DEFLATED) as new:
+        for entry in old.namelist():
+            new.writestr(entry, old.read(entry))
+    monkeypatch.setattr("torsor.study._sources._LARGEST", 2**14)
+    assert (tmp_path / "small.pt").stat().st_size < 2**14
+    with pytest.raises(ValueError, match="must hold at most 16384 bytes"):
+        read_arrays(tmp_path / "small.pt")
+
+
+def test_data_that_are_a_pickle_are_refused_with_the_safe_way(tmp_path):
+    torch.save({"x": Lengths()}, tmp_path / "data.pt")
+    with pytest.raises(ValueError, match="save a dict of tensors, or safetensors") as caught:
+        read_arrays(tmp_path / "data.pt")
+    assert "weights_only" not in str(caught.value)

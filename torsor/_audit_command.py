@@ -11,6 +11,7 @@ from torch import nn
 
 from torsor import _model_file, _target, audit
 from torsor._imports import import_path
+from torsor._terminal import visible
 from torsor._tree import leaves
 from torsor.audit import targets
 from torsor.audit._report import plain
@@ -38,6 +39,7 @@ class Request:
     dtype: str = ""
     seed: int = 0
     arrays: bool = False
+    single: bool = False
     layers: bool = True
     averaged: bool = False
     representations: Sequence[str] = ()
@@ -61,7 +63,9 @@ class Answer:
 
     def text(self) -> str:
         """For a terminal."""
-        parts = [str(self.report), *map(str, self.others), *(f"Suggestion: {words}" for words in self.advice)]
+        parts = [str(self.report), *map(str, self.others), *(f"Suggestion: {visible(words)}" for words in self.advice)]
+        if (allowed := self.request.max_error) is not None:
+            parts.append(f"{'Holds' if self.passes else 'Does not hold'} with mean errors up to {allowed:g}.")
         return "\n\n".join(parts)
 
     def json(self) -> str:
@@ -91,7 +95,7 @@ def run(request: Request) -> Answer:
     """
     if request.max_error is not None and not 0 <= request.max_error < 1:
         raise ValueError(f"--max-error must be a relative error in [0, 1); got {request.max_error}")
-    target = targets.load(request.target, arrays=request.arrays)
+    target = targets.load(request.target, arrays=request.arrays, single=request.single)
     symmetry, slots = _symmetry(request, target)
     target = _returning(target, symmetry)
     samples = request.samples or _SAMPLES.get(target.kind, 64)
@@ -104,6 +108,8 @@ def run(request: Request) -> Answer:
     generator = torch.Generator().manual_seed(request.seed)
     try:
         function = _on_tensors(target, symmetry, values)
+        if target.kind in ("onnx", "export") and not request.single:
+            _check_batched(target, symmetry, values)
         if request.averaged:
             function = FrameAveraging(function, symmetry)
         report = audit.equivariance(function, symmetry, values, tolerance=request.max_error, generator=generator)
@@ -134,7 +140,7 @@ def _symmetry(request: Request, target: targets.Target) -> tuple[Symmetry, list[
     if target.kind == "ase":
         group, inputs, output = group or "E(3)", inputs or _structure(request.data), output or _ENERGY_AND_FORCES
     if target.inputs and not (group or inputs or output):
-        raise ValueError(_model_file.usage(target))
+        raise ValueError(_model_file.usage(target, request.single))
     for option, given in (("--group", group), ("--in", inputs), ("--out", output)):
         if not given:
             raise ValueError(f"Missing option '{option}': or name a torsor.Symmetry with --symmetry")
@@ -185,6 +191,14 @@ def _on_tensors(target: targets.Target, symmetry: Symmetry, values: Any) -> Call
             raise failed from None
         raise
     return on_arrays
+
+
+def _check_batched(target: targets.Target, symmetry: Symmetry, values: Any) -> None:
+    """Refuse a model from a file that does not give one row for each sample, and say what may help."""
+    try:
+        symmetry.check_output(symmetry.call(target.function, values), values)
+    except Exception as error:
+        raise ValueError(f"{error} (if {target.name} takes one sample, without an axis for many: --single)") from error
 
 
 def _others(request: Request, target: targets.Target, symmetry: Symmetry, values: Any) -> tuple[audit.Report, ...]:

@@ -55,16 +55,16 @@ def _channels_are_last(shape: tuple[int, ...] | None, action: Image, symmetry: S
     return symmetry.group.n == 2 and len(shape or ()) == 3 and shape[-1] in _CHANNELS and shape[0] not in _CHANNELS  # type: ignore[index]
 
 
-def usage(target: Target) -> str:
+def usage(target: Target, single: bool = False) -> str:
     """What the file of a model says about its inputs and outputs, and a first command."""
     words = {name: _likely(target.shapes.get(name)) for name in (*target.inputs, *target.outputs)}
     group = "SO(2)" if "image" in words.values() else "SO(3)"
     out = [f"{name}={words[name] if words[name] == 'vector' else 'scalar'}" for name in target.outputs] or ["scalar"]
-    command = ["torsor", "audit", target.name, "--group", group]
+    command = ["torsor", "audit", target.name, *["--single"] * single, "--group", group]
     command += [part for name in target.inputs for part in ("--in", f"{name}={words[name]}")]
     command += [part for word in out for part in ("--out", word)]
     takes, gives = (
-        ", ".join(f"{n} {_sizes(target.shapes.get(n))}" for n in ns) for ns in (target.inputs, target.outputs)
+        ", ".join(f"{n} {_sizes(target.shapes.get(n), single)}" for n in ns) for ns in (target.inputs, target.outputs)
     )
     gives = f" and gives {gives}" if gives else ""
     return f"{target.name} takes {takes}{gives}. Say its symmetry, such as: {shlex.join(command)}"
@@ -76,5 +76,6 @@ def _likely(shape: tuple[int | None, ...] | None) -> str:
     return "vector" if shape and shape[-1] == 3 else "scalar"
 
 
-def _sizes(shape: tuple[int | None, ...] | None) -> str:
-    return "" if shape is None else f"({', '.join(['batch', *('any' if n is None else str(n) for n in shape)])})"
+def _sizes(shape: tuple[int | None, ...] | None, single: bool) -> str:
+    axes = [*["batch"] * (not single), *("any" if n is None else str(n) for n in shape or ())]
+    return "" if shape is None else f"({', '.join(axes)})"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torsor._terminal import visible
+
 if TYPE_CHECKING:
     from torsor.study import StudyResult
 
@@ -180,6 +182,9 @@ def audit(
     dtype: Annotated[str, typer.Option(help="float32 or float64; the model's own by default.")] = "",
     seed: Annotated[int, typer.Option(help="Of random inputs and elements.")] = 0,
     arrays: Annotated[bool, typer.Option("--arrays", help="The callable takes NumPy arrays.")] = False,
+    single: Annotated[
+        bool, typer.Option("--single", help="The model takes one sample, without an axis that counts samples.")
+    ] = False,
     layers: Annotated[bool, typer.Option(help="Look at the layers of a module too.")] = True,
     layer: Annotated[
         list[str] | None,
@@ -196,7 +201,8 @@ def audit(
     """Measure how far a model is from a symmetry. Exit code 0: it holds; 1: it is broken; 2: something is refused."""
     from torsor import _audit_command as command
 
-    model = {"target": target, "arrays": arrays, "dtype": dtype, "layers": layers, "averaged": averaged}
+    model = {"target": target, "arrays": arrays, "single": single, "dtype": dtype, "layers": layers}
+    model["averaged"] = averaged
     words = {"group": group, "inputs": inputs or (), "output": output or (), "symmetry": symmetry}
     how = {"data": data, "samples": samples, "max_error": max_error, "seed": seed, "representations": layer or ()}
     answer = command.run(command.Request(**model, **words, **how, command=["torsor", *sys.argv[1:]]))
@@ -273,8 +279,14 @@ def main() -> None:
         words = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
         expected = isinstance(error, ValueError | TypeError | OSError | ImportError) or hasattr(error, "format_message")
         kind = "" if expected else f"{type(error).__name__}: "
-        print(f"torsor: {kind}{' '.join(words.split()) or type(error).__name__}", file=sys.stderr)
+        words = visible(" ".join(words.split()))
+        print(f"torsor: {kind}{words or type(error).__name__}", file=sys.stderr)
         code = 2
+    except SystemExit as error:
+        if debug:
+            raise
+        print(f"torsor: code that was named ended the program with SystemExit({error.code!r})", file=sys.stderr)
+        code = 2  # its own code could say that a symmetry holds
     sys.exit(code or 0)
 
 

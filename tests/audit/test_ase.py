@@ -145,3 +145,20 @@ def test_a_calculator_in_single_precision_is_judged_by_its_own_rounding():
     frames = rattled(bulk("Cu", cubic=True), bulk("Ni", cubic=True))
     assert audit.structures(Single(), frames).verdict == "approximate"
     assert audit.structures(Single(), frames, dtype=torch.float32).verdict == "exact"
+
+
+def test_a_jump_at_the_structure_as_given_does_not_count_as_rounding():
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+    class Grid(Calculator):
+        implemented_properties = ("energy",)
+
+        def calculate(self, atoms=None, properties=(), system_changes=()):
+            super().calculate(atoms, properties, system_changes)
+            self.results = {"energy": 100 + 0.05 * float(np.floor(atoms.positions / 1.1).sum())}
+
+    frame = Atoms("Ar4", positions=1.1 * np.array([[1, 1, 1], [1, 1, 2], [1, 2, 1], [2, 1, 1]]))
+    report = audit.structures(Grid(), [frame], outputs=["energy"])
+    assert report.verdict == "approximate"
+    assert {row.elements for row in report.errors if row.verdict == "exact"} == {"permutations"}

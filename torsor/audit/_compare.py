@@ -170,12 +170,15 @@ def compare(subject: Subject, inputs: Any, generator: torch.Generator) -> Compar
     """The comparison of a function with itself, once it has proved to be deterministic and finite.
 
     Raises:
-        ValueError: the function gives two outputs for the same inputs, or one that is not finite.
+        ValueError: the function gives two outputs for the same inputs, or one that is empty or not finite.
     """
     base = subject(inputs)
     eps = precision(subject.function, inputs, base)
     comparison = Comparison(subject, inputs, _tree.map(at_least_float32, base), eps, generator)
     names = subject.symmetry.output_names
+    for name, y in zip(names, _tree.leaves(base), strict=True):
+        if not y.numel():
+            raise ValueError(f"f must return numbers; {name} has shape {tuple(y.shape)}")
     for name, size in zip(names, _stack(subject.symmetry.norm(base, inputs)), strict=True):
         if not bool(size.isfinite().all()):
             bad = int((~size.isfinite()).nonzero()[0, 0])

@@ -13,7 +13,7 @@ from torsor.audit._measure import OutputError, measure, worst_output
 from torsor.audit._subject import Subject
 from torsor.audit._verdict import Verdict
 
-_ROUNDS = 2
+_FLOORS = 2
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Float64Rerun:
 
 
 def rerun_in_float64(
-    subject: Subject, inputs: Any, proposal: Any, confidence: float, generator: torch.Generator
+    subject: Subject, inputs: Any, proposal: Any, samples: int, confidence: float, generator: torch.Generator
 ) -> Float64Rerun:
-    """The error of the module in float64, or the reason why there is none."""
+    """The error of the module in float64 under `samples` elements for each input, or why there is none."""
     if not isinstance(subject.function, nn.Module):
         return Float64Rerun(reason="only an nn.Module can be copied to float64")
     coarse = [x for x in (*subject.function.parameters(), *_tree.leaves(inputs)) if _is_coarser(x)]
@@ -55,7 +55,7 @@ def rerun_in_float64(
         def draw() -> Any:
             return subject.symmetry.sample(inputs, proposal=proposal, generator=generator)
 
-        per_output, _ = measure(comparison, draw, _ROUNDS, _ROUNDS, confidence)
+        per_output, _ = measure(comparison, draw, samples, min(samples, _FLOORS), confidence)
     except Exception as error:  # whatever the copy of a stranger's module raises
         return Float64Rerun(reason=f"the float64 copy failed: {type(error).__name__}: {error}")
     worst = worst_output(per_output)

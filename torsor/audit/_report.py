@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from torsor._terminal import visible
+
 
 class Report(ABC):
     """What an audit found.
@@ -34,11 +36,13 @@ class Report(ABC):
         return []
 
     def __str__(self) -> str:
-        lines = [self.title, "", self.words, ""]
+        lines = [visible(self.title), "", visible(self.words), ""]
         lines += _text_table([{key: show(value) for key, value in row.items()} for row in self.records()])
         facts = self.facts()
         width = max(map(len, facts), default=0)
-        return "\n".join([*lines, "", *(f"{name:<{width}}  {words}" for name, words in facts.items())]).rstrip()
+        return "\n".join(
+            [*lines, "", *(f"{name:<{width}}  {visible(words)}" for name, words in facts.items())]
+        ).rstrip()
 
     def to_json(self) -> str:
         """The whole report as one JSON object. Numbers that are not finite are `null`."""
@@ -90,7 +94,7 @@ def show(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else visible(str(value))
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

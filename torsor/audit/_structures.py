@@ -29,7 +29,7 @@ class StructureError:
         error: the mean over the structures of `|p' - p| / (|p'| + |p|)`, with `p` moved as it should be.
         largest: the largest of them.
         absolute: the largest difference: eV per atom, eV/Å or eV/Å^3.
-        floor: what rounding the positions alone changes, at least 10 eps.
+        floor: what rounding the positions alone changes, at least 10 eps and at most sqrt(eps): more than that jumps.
         verdict: "exact", "approximate" or "broken".
         structures: how many structures the change makes sense for.
     """
@@ -112,7 +112,8 @@ def structures(
         rounded.positions *= 1 + eps * random.choice([-1, 1], rounded.positions.shape)
         found = properties(calculator, rounded, names)
         for name in names:
-            floors[name] = max(floors[name], _relative(name, found[name], base[name], base, eps))
+            change = _relative(name, found[name], base[name], base, eps)
+            floors[name] = max(floors[name], min(change, eps**0.5))
     rows = []
     for kind, change in _CHANGES.items():
         pairs = []

@@ -1,5 +1,6 @@
 """Data sets from a user's own files: arrays, tables, or Python."""
 
+import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -184,15 +185,27 @@ def _needed(symmetry: "Symmetry | None", data: DataSection) -> "Symmetry":
 
 
 def _read_npz(path: Path) -> Arrays:
-    with zipfile.ZipFile(path) as file:
-        if sum(entry.file_size for entry in file.infolist()) > _LARGEST:
-            raise ValueError(f"it must hold at most {_LARGEST} bytes")
+    _count_unpacked(path)
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
+def _count_unpacked(path: Path) -> None:
+    with zipfile.ZipFile(path) as file:
+        if sum(entry.file_size for entry in file.infolist()) > _LARGEST:
+            raise ValueError(f"it must hold at most {_LARGEST} bytes")
+
+
 def _read_pt(path: Path) -> Arrays:
-    found = torch.load(path, weights_only=True, map_location="cpu")
+    if zipfile.is_zipfile(path):
+        _count_unpacked(path)
+    try:
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError:  # whose words advise to load it without weights_only
+        raise ValueError(
+            "it is a pickle of more than tensors, and unpickling runs whatever its author wrote into it: save a dict of"
+            " tensors, or safetensors"
+        ) from None
     if not isinstance(found, dict):
         raise TypeError(f"it must hold a dict of tensors; got {type(found).__name__}")
     return found

@@ -1,4 +1,4 @@
-"""Models that were saved for one size of batch only."""
+"""Models that take one size of batch only, or one sample without a batch axis."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,5 +32,24 @@ def in_chunks(function: Callable[..., Any], size: int | None) -> Callable[..., A
 
         found = [chunk(start) for start in range(0, rows, size)]
         return _tree.map(lambda *parts: torch.cat(parts)[:rows], *found)
+
+    return call
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of one sample as one of a batch: each sample on its own, and what comes back stacked.
+
+    >>> one_by_one(lambda x: x.sum())(torch.ones(3, 4))
+    tensor([4., 4., 4.])
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        rows = len(next(x for x in _tree.leaves((args, kwargs)) if isinstance(x, Tensor) and x.ndim))
+
+        def sample(k: int) -> Any:
+            one, named = _tree.map(lambda x: x[k] if isinstance(x, Tensor) and x.ndim else x, (args, kwargs))
+            return function(*one, **named)
+
+        return _tree.map(lambda *parts: torch.stack([torch.as_tensor(y) for y in parts]), *map(sample, range(rows)))
 
     return call

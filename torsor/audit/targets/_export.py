@@ -6,16 +6,17 @@ from typing import Any
 from torch import Tensor
 
 from torsor.audit.targets._archive import rebuilt_archive
-from torsor.audit.targets._chunks import in_chunks
+from torsor.audit.targets._chunks import in_chunks, one_by_one
 from torsor.audit.targets._target import Target
 
 
-def export_target(path: str | Path) -> Target:
+def export_target(path: str | Path, *, single: bool = False) -> Target:
     """A `.pt2` archive of `torch.export.save` as a callable, with the names of its arguments.
 
     Only raw weights, ATen operators, shape expressions and plain containers are read; an archive with anything else is
     refused, because PyTorch's own loader would execute it. Guards and sample inputs are left out. The precision is the
-    archive's own; a fixed batch size is served in batches of that size.
+    archive's own; a fixed batch size is served in batches of that size, and a
+    model that takes a `single` sample is called once for each.
 
     Raises:
         ValueError: the file is missing, too large, no archive, or holds what could execute.
@@ -45,13 +46,13 @@ def export_target(path: str | Path) -> Target:
 
     places = [*(n for n in names if n not in keywords), *(n for n in names if n in keywords)]
     pairs = zip(places, values, strict=True) if len(places) == len(values) else ()  # containers hold several values
-    sizes_of = {n: tuple(x.shape[1:]) for n, x in pairs if isinstance(x, Tensor) and x.ndim}
+    sizes_of = {n: tuple(x.shape[0 if single else 1 :]) for n, x in pairs if isinstance(x, Tensor) and x.ndim}
     shapes = {n: tuple(k if isinstance(k, int) else None for k in shape) for n, shape in sizes_of.items()}
     floating = [x.dtype for x in values if isinstance(x, Tensor) and x.is_floating_point()]
     return Target(
         str(path),
         "export",
-        in_chunks(call, fixed),
+        one_by_one(call) if single else in_chunks(call, fixed),
         inputs=names,
         dtype=floating[0] if floating else None,
         gradient=True,

@@ -8,6 +8,7 @@ from torch import nn
 
 from torsor._imports import import_path
 from torsor.audit.targets._ase import ase_target
+from torsor.audit.targets._chunks import one_by_one
 from torsor.audit.targets._export import export_target
 from torsor.audit.targets._numpy import on_arrays
 from torsor.audit.targets._onnx import onnx_target
@@ -18,7 +19,7 @@ _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin", ".dill
 _WEIGHTS = (".safetensors", ".npz", ".npy", ".h5")
 
 
-def load(name: str, *, arrays: bool = False) -> Target:
+def load(name: str, *, arrays: bool = False, single: bool = False) -> Target:
     """The model that a name on the command line means.
 
     `model.onnx` (extra `onnx`), `model.pt2` of `torch.export.save`, `ase:module:Calculator(arguments)` or a named one
@@ -29,6 +30,7 @@ def load(name: str, *, arrays: bool = False) -> Target:
     Arguments:
         name: what to load.
         arrays: the callable takes NumPy arrays.
+        single: the model takes one sample, without a batch axis; a module then counts as a plain callable.
 
     Raises:
         ValueError: a pickle, a file of weights alone, or a name that means nothing that can be audited.
@@ -43,9 +45,9 @@ def load(name: str, *, arrays: bool = False) -> Target:
     """
     suffix = Path(name).suffix.lower()
     if suffix == ".onnx":
-        return onnx_target(name)
+        return onnx_target(name, single=single)
     if suffix == ".pt2":
-        return export_target(name)
+        return export_target(name, single=single)
     if suffix in _PICKLES:
         raise ValueError(
             f"{name!r} is a pickle, and unpickling runs whatever its author wrote into it. Save the model with"
@@ -58,10 +60,10 @@ def load(name: str, *, arrays: bool = False) -> Target:
         )
     if name.startswith("ase:"):
         return ase_target(name)
-    return _imported(name, arrays)
+    return _imported(name, arrays, single)
 
 
-def _imported(name: str, arrays: bool) -> Target:
+def _imported(name: str, arrays: bool, single: bool) -> Target:
     called = name.endswith("()")
     found = import_path(name.removesuffix("()"))
     ready = isinstance(found, nn.Module) or is_estimator(found)
@@ -71,6 +73,9 @@ def _imported(name: str, arrays: bool) -> Target:
         return sklearn_target(name, found)
     if not callable(found):
         raise ValueError(f"{name!r} must name a function, a module or what makes one; got {type(found).__name__}")
+    if single:
+        found = one_by_one(on_arrays(found) if arrays else found)
+        return Target(name, "arrays" if arrays else "callable", found, gradient=not arrays)
     return Target(name, "arrays", on_arrays(found)) if arrays else of_callable(name, found)
 
 

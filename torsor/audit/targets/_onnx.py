@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torsor.audit.targets._chunks import in_chunks
+from torsor.audit.targets._chunks import in_chunks, one_by_one
 from torsor.audit.targets._numpy import array, tensor
 from torsor.audit.targets._target import Target, checked_file
 
@@ -18,12 +18,13 @@ _TYPES = {
 }  # fmt: skip
 
 
-def onnx_target(path: str | Path) -> Target:
+def onnx_target(path: str | Path, *, single: bool = False) -> Target:
     """An ONNX model as a callable on tensors, with the names of its inputs and outputs.
 
-    Inputs are cast to the types that the graph declares. No gradient, no float64 copy, no layers. A graph with a fixed
-    batch size is called in batches of that size. Outputs that are no tensors (such as maps of class names) are left
-    out. Operators that are not ONNX's own need libraries, and none is loaded.
+    Inputs are cast to the types that the graph declares, but real numbers not to whole ones. No gradient, no float64
+    copy, no layers. A graph with a fixed batch size is called in batches of that size, one that takes a `single` sample
+    once for each. Outputs that are no tensors (such as maps of class names) are left out. Operators that are not ONNX's
+    own need libraries, and none is loaded.
 
     Raises:
         ImportError: onnxruntime is not there.
@@ -55,17 +56,24 @@ def onnx_target(path: str | Path) -> Target:
             given = dict(zip(slots, args, strict=False)) | kwargs
             if set(given) != set(slots) or len(args) > len(slots):
                 raise TypeError(f"the model takes {', '.join(slots)}; got {len(args)} values and {', '.join(kwargs)}")
-            feed = {name: np.ascontiguousarray(array(x).astype(types[name])) for name, x in given.items()}
+            feed = {name: _cast(name, array(x), types[name]) for name, x in given.items()}
             device = next(iter(given.values())).device
             return {n: tensor(y, device) for n, y in zip(names, session.run(list(names), feed), strict=True)}
 
-        return in_chunks(run, _batch_size(slots.values()))
+        return one_by_one(run) if single else in_chunks(run, _batch_size(slots.values()))
 
     floating = [str(kind) for kind in types.values() if kind.kind == "f"]
     dtype = getattr(torch, floating[0]) if floating else None
     both = [*slots.values(), *(out for out in session.get_outputs() if out.name in outputs)]
-    shapes = {s.name: tuple(n if isinstance(n, int) else None for n in s.shape[1:]) for s in both if s.shape}
+    axes = {s.name: s.shape if single else s.shape[1:] for s in both if s.shape}
+    shapes = {name: tuple(n if isinstance(n, int) else None for n in sizes) for name, sizes in axes.items()}
     return Target(str(path), "onnx", choose(outputs), tuple(slots), outputs, dtype, choose=choose, shapes=shapes)
+
+
+def _cast(name: str, x: np.ndarray, kind: np.dtype) -> np.ndarray:
+    if kind.kind in "iu" and x.dtype.kind == "f" and (x != np.rint(x)).any():
+        raise ValueError(f"input {name!r} takes whole numbers ({kind}); got {x[x != np.rint(x)][0]:.3g}")
+    return np.ascontiguousarray(x.astype(kind))
 
 
 def _batch_size(slots: Any) -> int | None:
