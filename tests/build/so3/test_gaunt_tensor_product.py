@@ -85,6 +85,8 @@ def test_weights_per_row_and_rows_in_chunks():
     assert torch.allclose(found, expected, atol=1e-5)
     for a, b in zip(*(torch.autograd.grad(z.square().sum(), (x, y, weight)) for z in (found, expected))):
         assert torch.allclose(a, b, atol=1e-3)
+    with torch.no_grad():
+        assert torch.allclose(layer(x, y, weight), expected, atol=1e-5)
 
 
 def uuu(irreps, seed=0):
