@@ -65,6 +65,7 @@ def test_processes_that_start_together_share_one_build(fresh):
     assert len(list((fresh / "kernels").glob("*.so"))) == 1
 
 
+@pytest.mark.slow
 def test_importing_compiles_nothing(fresh):
     subprocess.run([sys.executable, "-c", "import torsor.build.so3"], check=True)
     assert not list(fresh.iterdir())

@@ -134,7 +134,7 @@ def test_the_bracket_is_alternating_and_cyclic(backend):
 
 @pytest.mark.parametrize("antisymmetric", [False, True])
 @pytest.mark.parametrize(
-    "degrees", [(0, 0, 0), (2, 3, 4), *[pytest.param(d, marks=pytest.mark.slow) for d in ((3, 1, 4), (4, 4, 2))]]
+    "degrees", [(0, 0, 0), (2, 1, 3), *[pytest.param(d, marks=pytest.mark.slow) for d in ((2, 3, 4), (4, 4, 2))]]
 )
 def test_all_routes_agree(degrees, antisymmetric):
     L1, L2, L3 = degrees
@@ -223,7 +223,7 @@ def test_derivatives_of_first_and_second_order(backend, antisymmetric):
     x, y = (torch.randn(1, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     product = lambda x, y: gaunt_product(x, y, 2, antisymmetric=antisymmetric, backend=backend)
     assert torch.autograd.gradcheck(product, (x, y))
-    assert torch.autograd.gradgradcheck(product, (x, y))
+    assert torch.autograd.gradgradcheck(product, (x, y), fast_mode=True)
 
 
 @pytest.mark.compiler
