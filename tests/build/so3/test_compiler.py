@@ -62,6 +62,7 @@ def test_processes_that_start_together_share_one_build(fresh):
     finally:
         for process in running:
             process.kill()
+            process.wait()
     assert len(list((fresh / "kernels").glob("*.so"))) == 1
 
 
