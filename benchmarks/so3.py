@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from benchmarks._harness import THREADS, Row, peak_megabytes
+from benchmarks._harness import THREADS, Row, fresh_python, peak_megabytes
 from torsor.build.so3 import SparseTensorProduct, gaunt_matrix, gaunt_product, wigner_3j
 from torsor.build.so3._product import Backend
 
@@ -23,7 +23,9 @@ def run() -> list[Row]:
         rows += _forward(L, torch.float64)
     for L in (2, 3, 4):
         rows += _derivatives(L)
-    return [*rows, *_high_degree(), *_memory()]
+    for L in (7, 8):
+        rows += _highest_of_e3nn(L)
+    return [*rows, *_high_degree(), *_memory(), *_chunks()]
 
 
 def _forward(L: int, dtype: torch.dtype) -> list[Row]:
@@ -104,6 +106,27 @@ def _derivatives(L: int) -> list[Row]:
     return rows
 
 
+def _highest_of_e3nn(L: int) -> list[Row]:
+    """Fewer repeats, and no other peer: one call of e3nn's takes a quarter of a second."""
+    x, y = torch.randn(2, ROWS, CHANNELS, (L + 1) ** 2)
+    theirs, flat = _e3nn(L, torch.float32), [_flat(v, L) for v in (x, y)]
+    ours = SparseTensorProduct.from_e3nn(theirs)
+    with torch.no_grad():
+        peer, grid, compiled, sparse = _times(
+            lambda: theirs(*flat),
+            lambda: gaunt_product(x, y, L, backend="grid"),
+            lambda: gaunt_product(x, y, L, backend="compiled"),
+            lambda: ours(*flat),
+            repeats=3,
+        )
+    at = f"L={L}, float32, forward"
+    return [
+        Row(f"Gaunt product, plain PyTorch (grid), {at}", grid, peer, "e3nn uuu", bar=1.0),
+        Row(f"Gaunt product, compiled, {at}", compiled, peer, "e3nn uuu", bar=1.0),
+        Row(f"exact CG in e3nn's layout, compiled, {at}", sparse, peer, "e3nn uuu", bar=1.0),
+    ]
+
+
 def _high_degree() -> list[Row]:
     rows = []
     for L in (8, 12):
@@ -131,6 +154,33 @@ def _memory() -> list[Row]:
     return [
         Row(what.format(name), mine, used[2], "Fourier", unit="MB") for name, mine in zip(("compiled", "grid"), used)
     ]
+
+
+def _chunks() -> list[Row]:
+    """Extra memory of a layer with `chunk`, beyond inputs and output, in a process of its own."""
+    rows = []
+    for samples in (4096, 16384):
+        for backend in ("compiled", "grid"):
+            used = float(fresh_python(CHUNKS.format(samples=samples, backend=backend)))
+            what = f"extra memory, {backend}, chunk=256, L=4, {samples} rows of {CHANNELS} channels"
+            rows.append(Row(what, used, 64.0, "64 MiB", unit="MiB", bar=1.0))
+    return rows
+
+
+CHUNKS = """
+import resource, torch
+from torsor.build.so3 import GauntTensorProduct
+torch.set_grad_enabled(False)
+irreps = "64x0e+64x1o+64x2e+64x3o+64x4e"
+layer = GauntTensorProduct(irreps, irreps, irreps, backend={backend!r}, chunk=256)
+x, y = torch.randn({samples}, 1600), torch.randn({samples}, 1600)
+layer(x[:1], y[:1])  # tables and kernels
+now = lambda: int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+before = now()
+out = layer(x, y)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print((peak - before - out.nbytes) / 2**20)
+"""
 
 
 def _times(*calls: Call, repeats: int = 7) -> list[float]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from torsor.build.so3 import SparseTensorProduct, accelerate
+from torsor.build.so3 import SparseTensorProduct, _accelerate, accelerate
 from torsor.build.so3._messages import Graph
 
 o3 = pytest.importorskip("e3nn.o3", reason="e3nn is not installed: pip install torsor[e3nn]")
@@ -24,7 +24,7 @@ class Model(nn.Module):
 
 def test_products_are_swapped_in_a_copy_with_the_same_numbers_and_parameters():
     model = Model()
-    fast, report = accelerate(model)
+    fast, report = accelerate(model, only_faster=False)
     x, y = torch.randn(5, 10), torch.randn(5, 4)
     assert torch.allclose(fast(x, y), model(x, y), atol=1e-5)
     assert [swap.name for swap in report.swaps] == ["product", "layers.0"]
@@ -42,6 +42,15 @@ def test_a_wrong_replacement_is_refused(monkeypatch):
     monkeypatch.setattr(SparseTensorProduct, "forward", lambda self, *inputs: 1.001 * forward(self, *inputs))
     with pytest.raises(RuntimeError, match="product: the replacement differs from the original by 1.0e-03"):
         accelerate(Model())
+
+
+def test_a_product_that_would_be_slower_is_left(monkeypatch):
+    times = iter([[1.0, 2.0], [3.0, 2.0]])
+    monkeypatch.setattr(_accelerate, "_milliseconds", lambda *calls: next(times))
+    fast, report = accelerate(Model())
+    assert ("product", "ours is slower: 1 -> 2 ms") in report.left
+    assert [swap.name for swap in report.swaps] == ["layers.0"]
+    assert isinstance(fast.product, o3.TensorProduct)
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("auto", marks=pytest.mark.compiler)])

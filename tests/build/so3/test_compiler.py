@@ -57,10 +57,16 @@ def test_other_dtypes_have_no_kernel():
 def test_processes_that_start_together_share_one_build(fresh):
     code = "from torsor.build.so3 import _compiler; import torch; assert _compiler.library(torch.float32)"
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [process.wait(timeout=300) for process in running] == [0, 0, 0]
+    try:
+        assert [process.wait(timeout=1800) for process in running] == [0, 0, 0]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
     assert len(list((fresh / "kernels").glob("*.so"))) == 1
 
 
+@pytest.mark.slow
 def test_importing_compiles_nothing(fresh):
     subprocess.run([sys.executable, "-c", "import torsor.build.so3"], check=True)
     assert not list(fresh.iterdir())

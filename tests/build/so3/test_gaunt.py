@@ -53,12 +53,12 @@ def test_scales_of_the_blocks_are_the_closed_forms_of_an_independent_3j(l2, l3):
         assert (poisson(l1, l2, l3) - d * wigner_3j(l1, l2, l3)).abs().max() < 1e-12
 
 
-def test_the_tables_hold_the_blocks_up_to_degree_five():
-    even, odd = gaunt_matrix(5, 5, 5), gaunt_matrix(5, 5, 5, antisymmetric=True, normalized=True)
-    at = [slice(l * l, (l + 1) ** 2) for l in range(6)]
-    for l1 in range(6):
-        for l2 in range(6):
-            for l3 in range(6):
+def test_the_tables_hold_the_blocks_up_to_degree_four():
+    even, odd = gaunt_matrix(4, 4, 4), gaunt_matrix(4, 4, 4, antisymmetric=True, normalized=True)
+    at = [slice(l * l, (l + 1) ** 2) for l in range(5)]
+    for l1 in range(5):
+        for l2 in range(5):
+            for l3 in range(5):
                 place = at[l1], at[l2], at[l3]
                 assert (even[place] - gaunt(l1, l2, l3)).abs().max() < 1e-12
                 assert (odd[place] - poisson(l1, l2, l3, normalized=True)).abs().max() < 1e-12
@@ -133,7 +133,9 @@ def test_the_bracket_is_alternating_and_cyclic(backend):
 
 
 @pytest.mark.parametrize("antisymmetric", [False, True])
-@pytest.mark.parametrize("degrees", [(0, 0, 0), (2, 3, 4), (3, 1, 4), (4, 4, 2)])
+@pytest.mark.parametrize(
+    "degrees", [(0, 0, 0), (2, 1, 3), *[pytest.param(d, marks=pytest.mark.slow) for d in ((2, 3, 4), (4, 4, 2))]]
+)
 def test_all_routes_agree(degrees, antisymmetric):
     L1, L2, L3 = degrees
     x, y = torch.randn(2, 3, (L1 + 1) ** 2).double(), torch.randn(1, (L2 + 1) ** 2).double()
@@ -221,7 +223,7 @@ def test_derivatives_of_first_and_second_order(backend, antisymmetric):
     x, y = (torch.randn(1, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     product = lambda x, y: gaunt_product(x, y, 2, antisymmetric=antisymmetric, backend=backend)
     assert torch.autograd.gradcheck(product, (x, y))
-    assert torch.autograd.gradgradcheck(product, (x, y))
+    assert torch.autograd.gradgradcheck(product, (x, y), fast_mode=True)
 
 
 @pytest.mark.compiler

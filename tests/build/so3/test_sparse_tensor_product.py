@@ -8,7 +8,7 @@ from torsor.build.so3 import SparseTensorProduct
 o3 = pytest.importorskip("e3nn.o3", reason="e3nn is not installed: pip install torsor[e3nn]")
 
 BACKENDS = ["torch", pytest.param("auto", marks=pytest.mark.compiler)]
-IRREPS = "12x0e+12x1o+12x1e+12x2e"
+IRREPS = "12x0e+12x1o+12x1e"
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +68,13 @@ def test_the_same_numbers_and_derivatives_as_e3nn(case, shared, backend):
         assert (a - b).abs().max() < 1e-12 * b.abs().max()
 
 
-@pytest.mark.parametrize("irrep_normalization", ["component", "norm", "none"])
-@pytest.mark.parametrize("path_normalization", ["element", "path", "none"])
+@pytest.mark.parametrize(
+    ("irrep_normalization", "path_normalization"), [("component", "path"), ("norm", "element"), ("none", "none")]
+)
 def test_normalisations_are_those_of_e3nn(irrep_normalization, path_normalization):
     options = {"irrep_normalization": irrep_normalization, "path_normalization": path_normalization}
     for case in CASES.values():
-        theirs = filtered(*case, **options)
+        theirs = filtered(*case, compile_left_right=False, **options)
         plain = [(*ins[:5], 0.5 + 0.1 * ins.i_out) for ins in theirs.instructions]
         sides = theirs.irreps_in1, theirs.irreps_in2, theirs.irreps_out
         ours = SparseTensorProduct(*sides, plain, **options)
@@ -84,15 +85,15 @@ def test_normalisations_are_those_of_e3nn(irrep_normalization, path_normalizatio
 
 
 @pytest.mark.parametrize("case", ["uuu", "uvu"])
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.compiler
 def test_second_derivatives(case, shared):
-    sides = {"uuu": ["2x0e+2x1o"] * 3, "uvu": ["2x0e+3x1o", "1x0e+1x1o", "2x0e+3x1o+3x1e"]}[case]
+    sides = {"uuu": ["2x0e+2x1o"] * 3, "uvu": ["1x0e+2x1o", "1x0e+1x1o", "1x0e+2x1o+2x1e"]}[case]
     ours = SparseTensorProduct.from_e3nn(filtered(case, *sides, shared_weights=shared))
-    x, y = (torch.randn(3, irreps.dim(), requires_grad=True) for irreps in (ours.irreps_in1, ours.irreps_in2))
-    weight = torch.randn(*(() if shared else (3,)), ours.weight_numel, requires_grad=True)
+    x, y = (torch.randn(2, irreps.dim(), requires_grad=True) for irreps in (ours.irreps_in1, ours.irreps_in2))
+    weight = torch.randn(*(() if shared else (2,)), ours.weight_numel, requires_grad=True)
     assert torch.autograd.gradcheck(ours, (x, y, weight))
-    assert torch.autograd.gradgradcheck(ours, (x, y, weight))
+    assert torch.autograd.gradgradcheck(ours, (x, y, weight), fast_mode=True)
 
 
 def test_single_precision_agrees():

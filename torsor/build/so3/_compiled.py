@@ -12,10 +12,11 @@ from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[report
 from torsor.build.so3._blocks import coupling_table
 from torsor.build.so3._compiler import library
 from torsor.build.so3._forms import Blocks, Contraction, Form, Layout, contract
+from torsor.build.so3._operators import contract_op, known
 
 
 def can_compile(x: Tensor) -> bool:
-    """Whether the kernels take this tensor: on a CPU, float32 or float64, not inside a transform or a traced graph."""
+    """Whether the kernels take this tensor directly: on a CPU, float32 or float64, no transform, no traced graph."""
     if x.device.type != "cpu" or torch.compiler.is_compiling() or peek_interpreter_stack():
         return False
     return type(x) in (Tensor, torch.nn.Parameter) and library(x.dtype) is not None
@@ -31,8 +32,11 @@ def compiled(
     rows = x.shape[:-1].numel()
     sizes = [(L + 1) ** 2 for L in degrees]
     flat = x.contiguous().view(1, -1), y.contiguous().view(1, -1), None
-    layout = _layout(degrees, antisymmetric, normalized)
     lengths = tuple(rows * size for size in sizes)
+    if not can_compile(x):
+        key = _key(degrees, antisymmetric, normalized)
+        return contract_op(key, 2, rows, lengths, *flat, None).view(*x.shape[:-1], sizes[2])
+    layout = _layout(degrees, antisymmetric, normalized)
     if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
         out = Contraction.apply(layout, 2, rows, lengths, *flat)
     else:
@@ -46,3 +50,8 @@ def _layout(degrees: tuple[int, int, int], antisymmetric: bool, normalized: bool
     places = np.nonzero(table)
     form = Form(np.stack(places, -1), table[places], table.shape)
     return Layout(form, tuple(Blocks(((0, size, size, 1),)) for size in table.shape))
+
+
+@torch.compiler.assume_constant_result
+def _key(degrees: tuple[int, int, int], antisymmetric: bool, normalized: bool) -> str:
+    return known(_layout(degrees, antisymmetric, normalized))

@@ -7,7 +7,9 @@ Its derivative with respect to any of the tensors is a product of the others, an
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +103,13 @@ class Layout:
     legs: tuple[Blocks, ...]
     _plans: dict = field(default_factory=dict)
 
+    @functools.cached_property
+    def key(self) -> str:
+        """The digest of what it holds."""
+        digest = sha256(str((self.form.sizes, self.legs, self.form.places.shape)).encode())
+        digest.update(self.form.places.astype(np.int64).tobytes() + self.form.values.tobytes())
+        return digest.hexdigest()
+
     def plan(self, output: int, dtype: torch.dtype) -> _Plan:
         key = output, dtype
         if key not in self._plans:
@@ -168,10 +177,11 @@ class Contraction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        tensors = list(ctx.saved_tensors)
+        saved = ctx.saved_tensors  # once: a checkpoint unpacks them a single time
+        tensors = list(saved)
         tensors[ctx.output] = gradient.contiguous()
         grads: list[Tensor | None] = []
-        for n, tensor in enumerate(ctx.saved_tensors):
+        for n, tensor in enumerate(saved):
             if n == ctx.output or tensor is None or not ctx.needs_input_grad[4 + n]:
                 grads.append(None)
                 continue

@@ -124,15 +124,14 @@ class GauntTensorProduct(nn.Module):
         batch = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], weight.shape[:-1])
         x, y = (v.expand(*batch, -1).reshape(-1, v.shape[-1]) for v in (x, y))
         rows = weight.expand(*batch, -1).reshape(len(x), -1) if weight.ndim > 1 else None
-        parts = []
-        for start in range(0, len(x), self.chunk):
-            piece = slice(start, start + self.chunk)
-            arguments = x[piece], y[piece], weight if rows is None else rows[piece]
-            if torch.is_grad_enabled():
-                parts.append(checkpoint(self._product, *arguments, use_reentrant=False))
-            else:
-                parts.append(self._product(*arguments))
-        out = torch.cat(parts) if parts else x.new_zeros(0, self.irreps_out.dim())
+        pieces = [slice(start, start + self.chunk) for start in range(0, len(x), self.chunk)]
+        arguments = ((x[piece], y[piece], weight if rows is None else rows[piece]) for piece in pieces)
+        if pieces and torch.is_grad_enabled():
+            out = torch.cat([checkpoint(self._product, *a, use_reentrant=False) for a in arguments])
+        else:  # each piece straight to its place: no second copy of the output
+            out = x.new_empty(len(x), self.irreps_out.dim())
+            for piece, a in zip(pieces, arguments):
+                out[piece] = self._product(*a)
         return out.unflatten(0, batch) if len(batch) != 1 else out
 
     def to_path_weights(self, weight: Float[Tensor, ...] | None = None) -> Float[Tensor, "... paths channels"]:

@@ -6,7 +6,9 @@ Features are stored components first here, (components, channels) for each entry
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +48,14 @@ class Messages:
     dims: tuple[int, int, int, int]
     """Lengths of x, Y, w and z."""
     _c: dict = field(default_factory=dict)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The digest of what it holds."""
+        digest = sha256(str((self.dims, [link[:5] + link.block.shape for link in self.links])).encode())
+        for link in self.links:
+            digest.update(link.block.tobytes())
+        return digest.hexdigest()
 
     def c(self, dtype: torch.dtype) -> int:
         """The address of the C structure for this dtype."""
@@ -93,19 +103,57 @@ class Graph:
         return cls(source, torch.nn.functional.pad(count.cumsum(0), (1, 0)), order, senders, receivers)
 
 
+def convolved(messages: Messages, graph: Graph | None, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """The value of `Convolution`."""
+    x, y, w = x.contiguous(), y.contiguous(), _rows(w)
+    z = x.new_zeros(len(y) if graph is None else graph.receivers, messages.dims[3])
+    _library(x).convolve_real(
+        messages.c(x.dtype), *_pointers(x, y, w), *_edges(graph), len(z), z.data_ptr(), torch.get_num_threads()
+    )
+    return z
+
+
+def convolved_back(
+    messages: Messages,
+    graph: Graph | None,
+    needs: tuple[bool, ...],
+    x: Tensor,
+    y: Tensor,
+    w: Tensor,
+    g: Tensor,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The derivatives of `<g, z>` with respect to x, Y and w, those that are needed."""
+    x, y, w, g = x.contiguous(), y.contiguous(), _rows(w), g.contiguous()
+    gx = torch.zeros_like(x) if needs[0] else None
+    gy = torch.zeros_like(y) if needs[1] else None
+    gw = w.new_empty(w.shape) if needs[2] else None
+    _library(x).convolve_back_real(
+        messages.c(x.dtype), *_pointers(x, y, w), g.data_ptr(), *_edges(graph), len(g), len(x),
+        *[0 if t is None else t.data_ptr() for t in (gx, gy, gw)], torch.get_num_threads(),
+    )  # fmt: skip
+    return gx, gy, gw
+
+
+def relaid(irreps: Irreps, back: bool, x: Tensor) -> Tensor:
+    """The value of `Relayout`."""
+    blocks = relayout_blocks(irreps)
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    _library(x).relayout_real(
+        x.data_ptr(), out.data_ptr(), len(x), x.shape[1], len(blocks), blocks.ctypes.data, int(back),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return out
+
+
 class Convolution(torch.autograd.Function):
     """`z[n] = sum over edges e into n of w_e (x_src(e) (x) Y_e)`; without a graph one message per row."""
 
     @staticmethod
     def forward(ctx: Any, messages: Messages, graph: Graph | None, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        x, y, w = x.contiguous(), y.contiguous(), _rows(w)
         ctx.messages, ctx.graph = messages, graph
         ctx.save_for_backward(x, y, w)
-        z = x.new_zeros(len(y) if graph is None else graph.receivers, messages.dims[3])
-        _library(x).convolve_real(
-            messages.c(x.dtype), *_pointers(x, y, w), *_edges(graph), len(z), z.data_ptr(), torch.get_num_threads()
-        )
-        return z
+        return convolved(messages, graph, x, y, w)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -128,23 +176,14 @@ class ConvolutionBack(torch.autograd.Function):
         w: Tensor,
         g: Tensor,
     ) -> Any:
-        x, y, w, g = x.contiguous(), y.contiguous(), _rows(w), g.contiguous()
         ctx.messages, ctx.graph = messages, graph
         ctx.save_for_backward(x, y, w, g)
-        gx = torch.zeros_like(x) if needs[0] else None
-        gy = torch.zeros_like(y) if needs[1] else None
-        gw = w.new_empty(w.shape) if needs[2] else None
-        _library(x).convolve_back_real(
-            messages.c(x.dtype), *_pointers(x, y, w), g.data_ptr(), *_edges(graph), len(g), len(x),
-            *[0 if t is None else t.data_ptr() for t in (gx, gy, gw)], torch.get_num_threads(),
-        )  # fmt: skip
-        return gx, gy, gw
+        return convolved_back(messages, graph, needs, x, y, w, g)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> Any:
         # s = z(a, Y, w) g + z(x, b, w) g + z(x, Y, c) g with a, b, c the cotangents: derivatives of the same form
-        given = ctx.saved_tensors[:3]
-        g = ctx.saved_tensors[3]
+        *given, g = ctx.saved_tensors
         grads: list[Tensor | None] = [None] * 4
         for n, cotangent in enumerate(cotangents):
             if cotangent is None:
@@ -165,14 +204,7 @@ class Relayout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, irreps: Irreps, back: bool, x: Tensor) -> Tensor:
         ctx.irreps, ctx.back = irreps, back
-        blocks = relayout_blocks(irreps)
-        x = x.contiguous()
-        out = torch.empty_like(x)
-        _library(x).relayout_real(
-            x.data_ptr(), out.data_ptr(), len(x), x.shape[1], len(blocks), blocks.ctypes.data, int(back),
-            torch.get_num_threads(),
-        )  # fmt: skip
-        return out
+        return relaid(irreps, back, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torsor.build.so3 import _routes
 from torsor.build.so3._compiled import can_compile, compiled
 from torsor.build.so3._grid import SphereGrid, check_degree
+from torsor.build.so3._operators import traceable
 
 Backend = Literal["auto", "dense", "sparse", "grid", "separable", "fourier", "compiled"]
 
@@ -48,9 +49,9 @@ def gaunt_product(
         antisymmetric: the Poisson bracket n . (grad x grad y): what couples degrees of odd sum.
         normalized: of the bracket, divide both inputs by sqrt(l (l + 1)).
         backend: `"auto"` takes the fastest that is there. `"dense"`, `"sparse"`, `"grid"`, `"separable"` and
-            `"fourier"` are plain PyTorch; `"compiled"` is C++ made on first use, which gives way to them where there is
-            no compiler, in traced graphs and inside `torch.func`. All give the same numbers; `"fourier"` is the
-            published route and the slowest.
+            `"fourier"` are plain PyTorch; `"compiled"` is C++ made on first use, an operator in graphs of
+            `torch.compile`, which gives way to them where there is no compiler and in derivatives by `torch.func`.
+            All give the same numbers; `"fourier"` is the published route and the slowest.
         grid: the points of `backend="grid"`; by default the fewest that are exact.
 
     Raises:
@@ -84,7 +85,7 @@ def gaunt_product(
 
 
 def _fastest(x: Tensor, degrees: tuple[int, int, int]) -> Backend:
-    if max(degrees) <= 8 and can_compile(x):
+    if max(degrees) <= 8 and (can_compile(x) or traceable(x)):
         return "compiled"
     return "grid" if max(degrees) <= 8 else "separable"
 

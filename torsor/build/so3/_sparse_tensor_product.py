@@ -15,6 +15,7 @@ from torsor.actions import Irreps, wigner_3j
 from torsor.build.so3._compiled import can_compile
 from torsor.build.so3._forms import Blocks, Contraction, Form, Layout
 from torsor.build.so3._messages import HIGHEST, Convolution, Graph, Link, Messages, Relayout
+from torsor.build.so3._operators import contract_op, convolve_op, ends, known, relayout_op, traceable
 from torsor.build.so3._paths import as_irreps, couples
 from torsor.build.so3._product import check_dtype
 from torsor.build.so3._tables import constants
@@ -91,13 +92,13 @@ class SparseTensorProduct(nn.Module):
         backend: Literal["auto", "torch"] = "auto",
     ) -> None:
         super().__init__()
-        for name, value, known in (
+        for name, value, choices in (
             ("irrep_normalization", irrep_normalization, ("component", "norm", "none")),
             ("path_normalization", path_normalization, ("element", "path", "none")),
             ("backend", backend, ("auto", "torch")),
         ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
         self.irreps_in1, self.irreps_in2 = as_irreps(irreps_in1, "irreps_in1"), as_irreps(irreps_in2, "irreps_in2")
         self.irreps_out = as_irreps(irreps_out, "irreps_out")
         self.backend = backend
@@ -166,6 +167,9 @@ class SparseTensorProduct(nn.Module):
             weight = weight if weight.ndim > 1 else weight.expand(len(y), -1)
             z = Convolution.apply(messages, graph, Relayout.apply(self.irreps_in1, False, x), y, weight)
             return Relayout.apply(self.irreps_out, True, z)
+        if self.backend != "torch" and traceable(x) and self._operator()[0] == "messages":
+            weight = self._given_or_own(weight, x, y)
+            return self._traced(x, y, weight if weight.ndim > 1 else weight.expand(len(y), -1), ends(graph))
         rows = self(x[graph.source], y, weight)
         target = torch.repeat_interleave(torch.arange(graph.receivers, device=x.device), graph.start.diff())
         rows = rows if graph.order is None else rows[graph.order]
@@ -182,7 +186,30 @@ class SparseTensorProduct(nn.Module):
             channels = self.irreps_out.entries[0][0]
             output = len(fast.legs) - 1
             return Contraction.apply(fast, output, channels, lengths, x.contiguous(), y.contiguous(), *weights, None)
+        if self.backend != "torch" and traceable(x) and self._operator()[0] != "plain":
+            return self._traced(x, y, weight, (None, None, None))
         return self._in_torch(x, y, weight)
+
+    def _traced(self, x: Tensor, y: Tensor, weight: Tensor, edges: tuple) -> Tensor:
+        """The same by operators that a graph can hold."""
+        kind, key = self._operator()
+        if kind == "messages":
+            weight = weight if edges[0] is not None else weight.expand(len(x), -1)
+            z = convolve_op(key, relayout_op(str(self.irreps_in1), False, x), y, weight, *edges)
+            return relayout_op(str(self.irreps_out), True, z)
+        weights = (weight,) if self.weight_numel else ()
+        tensors = (x, y, *weights)
+        lengths = [*[t.shape[1] for t in tensors], self.irreps_out.dim()]
+        free = [None] * (4 - len(tensors))
+        return contract_op(key, len(tensors), self.irreps_out.entries[0][0], lengths, *tensors, *free)
+
+    @torch.compiler.assume_constant_result
+    def _operator(self) -> tuple[str, str]:
+        """Which operator computes this product, and the key of its tables."""
+        tables = self._tables()
+        if tables is None:
+            return "plain", ""
+        return "messages" if isinstance(tables, Messages) else "form", known(tables)
 
     def _in_torch(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         xs = [x[:, at].unflatten(1, (n, ir.dim)) for (n, ir), at in zip(self.irreps_in1, self.irreps_in1.slices())]
@@ -228,8 +255,9 @@ class SparseTensorProduct(nn.Module):
 
     def _compiled(self, x: Tensor) -> Messages | Layout | None:
         """The tables of the kernel that fits, if any."""
-        if self.backend == "torch" or not can_compile(x):
-            return None
+        return None if self.backend == "torch" or not can_compile(x) else self._tables()
+
+    def _tables(self) -> Messages | Layout | None:
         if self._fast is None:
             self._fast = self._messages() or self._form() or "plain"
         return None if self._fast == "plain" else self._fast
