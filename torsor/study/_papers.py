@@ -83,8 +83,8 @@ PAPERS = (
         2024,
         "2310.11366",
         "torsor.groups",
-        "partial",
-        "groups, measures, convolutions, orbit pooling, poses, invariants; the studies at desk scale are to come",
+        "complete",
+        "groups, measures, charts, convolutions, orbit pooling, poses, invariants; parts of two studies ran on one seed",
     ),
     Paper(
         3,
