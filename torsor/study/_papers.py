@@ -84,7 +84,7 @@ PAPERS = (
         "2310.11366",
         "torsor.groups",
         "complete",
-        "groups, measures, charts, convolutions, orbit pooling, poses, invariants; parts of two studies ran on one seed",
+        "groups, measures, charts, convolutions, orbit pooling, poses, invariants; two studies in part on one seed",
     ),
     Paper(
         3,
