@@ -51,8 +51,8 @@ def broken_channels(comparison: Comparison, g: Element) -> tuple[Channel, ...]:
     if not any(isinstance(action, Scalar) for action in actions) or symmetry.batch_size(comparison.inputs) < 2:
         return ()
     there, moved_base, moved = comparison.sides(g)
-    inputs = moved if not comparison.has_group else symmetry.act(symmetry.group.inverse(g), moved)
-    again = comparison.subject(comparison.rounded(inputs if comparison.has_group else comparison.inputs))
+    start = symmetry.act(symmetry.group.inverse(g), moved) if comparison.has_group else comparison.inputs
+    again = comparison.subject(comparison.rounded(start))
     found = []
     columns = zip(
         symmetry.output_names, actions, *map(_tree.leaves, (comparison.base, there, moved_base, again)), strict=True
