@@ -83,6 +83,7 @@ def test_messages_are_summed_over_the_edges_of_each_receiver(backend, ordered):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of SevenNet and ASE
 def test_sevennet_keeps_its_energies_and_forces():
     calculators = pytest.importorskip("sevenn.calculator", reason="sevenn is not installed")
     from ase.build import bulk
