@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torsor.actions import Scalar, T, V
-from torsor.data._samples import Dataset, Samples
+from torsor.data._samples import Dataset, Samples, check_sizes
 from torsor.groups import O, embed
 from torsor.symmetry import Symmetry
 
@@ -87,9 +87,7 @@ def inertia(
     >>> data.train.inputs[0].shape, data.train.targets.shape, data.symmetry.group
     (torch.Size([10, 20]), torch.Size([10, 9]), embed(O(2), (0, 1), 3))
     """
-    for name, number, least in (("train", train, 1), ("valid", valid, 0), ("test", test, 1)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}; got {number}")
+    check_sizes(train, valid, test)
     law = inertia_law(points, alpha, axis)
     splits = {}
     for number, (split, size) in enumerate({"train": train, "valid": valid, "test": test}.items()):

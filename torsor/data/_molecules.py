@@ -10,7 +10,7 @@ import torch
 from torsor.actions import Point, Scalar, Vector
 from torsor.data import _bpa
 from torsor.data._cache import Arrays
-from torsor.data._samples import Dataset, Samples
+from torsor.data._samples import Dataset, Samples, check_sizes
 from torsor.data._structures import read_structures
 from torsor.groups import E
 from torsor.symmetry import Symmetry
@@ -62,7 +62,7 @@ def bpa(
     >>> data.train.inputs["positions"].shape, data.train.targets["energy"].shape
     (torch.Size([4, 27, 3]), torch.Size([4, 1]))
     """
-    _check_sizes(train, valid, test)
+    check_sizes(train, valid, test)
     if labels not in ("xtb", "pairs", "dft"):
         raise ValueError(f'labels must be "xtb", "pairs" or "dft"; got {labels!r}')
     if not (np.isfinite(temperature) and temperature > 0):
@@ -113,7 +113,7 @@ def acac(
     >>> acac()  # doctest: +SKIP
     Dataset('acac', train=450, valid=50, test=650, regression, E(3))
     """
-    _check_sizes(train, valid, test)
+    check_sizes(train, valid, test)
     found = _published("acac", ACAC_FILES[0], root)
     splits = [*_divided(found, (train, valid), seed), *_divided(_published("acac", ACAC_FILES[1], root), (test,), seed)]
     words = "Acetylacetone at 300 K, DFT."
@@ -134,12 +134,6 @@ def published_folder(name: str) -> Path:
 def how_to_get(name: str) -> str:
     """What to put where."""
     return _HOW.format(files=" and ".join(ACAC_FILES if name == "acac" else BPA_FILES), folder=name)
-
-
-def _check_sizes(train: int, valid: int, test: int) -> None:
-    for name, number, least in (("train", train, 1), ("valid", valid, 0), ("test", test, 1)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}; got {number}")
 
 
 def _published(name: str, file: str, root: str | Path | None) -> Arrays:

@@ -116,6 +116,13 @@ def unchecked(inputs: Inputs, targets: Tree) -> Samples:
     return samples
 
 
+def check_sizes(train: int, valid: int, test: int) -> None:
+    """Refuse splits that are too small: of the three the validation set alone may be empty."""
+    for name, number, least in (("train", train, 1), ("valid", valid, 0), ("test", test, 1)):
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}; got {number}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A task with its symmetry: what to learn from, what to stop on, what to test on.

@@ -72,6 +72,15 @@ class _Convolution(nn.Module):
     def _convolve(self, x: Tensor, edge_index: Tensor, edge_vec: Tensor, radial: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def _aligned(
+        self, x: Tensor, edge_index: Tensor, edge_vec: Tensor, weight: Tensor, couplings: list[Coupling]
+    ) -> Tensor:
+        """The sum over edges of messages that are made in the frame of each edge."""
+        source, target = edge_index
+        direction = spherical_harmonics(1, edge_vec, normalization="norm")[:, 1:]
+        messages = aligned_messages(x[source], direction, weight, self.irreps_node, self.irreps_out, couplings)
+        return messages.new_zeros(len(x), messages.shape[-1]).index_add(0, target, messages)
+
     def _check(self, x: Tensor, edge_index: Tensor, edge_vec: Tensor, radial: Tensor) -> None:
         check_features("x_node", x, self.irreps_node)
         for name, v, last in (("edge_vec", edge_vec, 3), ("radial", radial, self.radial_dim)):
@@ -165,10 +174,7 @@ class GauntConv(_Convolution):
     def _convolve(self, x: Tensor, edge_index: Tensor, edge_vec: Tensor, radial: Tensor) -> Tensor:
         source, target = edge_index
         if self.backend == "aligned":
-            direction = spherical_harmonics(1, edge_vec, normalization="norm")[:, 1:]
-            parts = self.irreps_node, self.irreps_out, self._couplings
-            messages = aligned_messages(x[source], direction, self.to_path_weights(radial), *parts)
-            return messages.new_zeros(len(x), messages.shape[-1]).index_add(0, target, messages)
+            return self._aligned(x, edge_index, edge_vec, self.to_path_weights(radial), self._couplings)
         h, Y = self._filters(radial), spherical_harmonics(self.lmax_edge, edge_vec)
         signals = to_signals(x, self.irreps_node)
         z: dict[int, Tensor] = {}
@@ -265,11 +271,7 @@ class SO2Conv(_Convolution):
         return weight * constants(_as_column, tuple(self._scales), dtype=weight.dtype, device=weight.device)[0]
 
     def _convolve(self, x: Tensor, edge_index: Tensor, edge_vec: Tensor, radial: Tensor) -> Tensor:
-        source, target = edge_index
-        direction = spherical_harmonics(1, edge_vec, normalization="norm")[:, 1:]
-        weight = self.to_path_weights(radial)
-        messages = aligned_messages(x[source], direction, weight, self.irreps_node, self.irreps_out, self.paths)
-        return messages.new_zeros(len(x), messages.shape[-1]).index_add(0, target, messages)
+        return self._aligned(x, edge_index, edge_vec, self.to_path_weights(radial), self.paths)
 
 
 def all_couplings(irreps_node: Irreps, lmax_edge: int, irreps_out: Irreps) -> list[Coupling]:
