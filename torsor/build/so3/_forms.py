@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -177,15 +178,31 @@ class Contraction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        saved = ctx.saved_tensors  # once: a checkpoint unpacks them a single time
-        tensors = list(saved)
-        tensors[ctx.output] = gradient.contiguous()
-        grads: list[Tensor | None] = []
-        for n, tensor in enumerate(saved):
-            if n == ctx.output or tensor is None or not ctx.needs_input_grad[4 + n]:
-                grads.append(None)
-                continue
-            others = [None if m == n else t for m, t in enumerate(tensors)]
-            grad = Contraction.apply(ctx.layout, n, ctx.channels, ctx.lengths, *others)
-            grads.append(grad.sum(0, keepdim=True) if len(tensor) == 1 and len(grad) > 1 else grad)
-        return None, None, None, None, *grads
+        return (
+            None,
+            None,
+            None,
+            None,
+            *derivatives(
+                ctx,
+                gradient.contiguous(),
+                lambda n, others: Contraction.apply(ctx.layout, n, ctx.channels, ctx.lengths, *others),
+            ),
+        )
+
+
+def derivatives(
+    ctx: Any, gradient: Tensor, contracted: Callable[[int, list[Tensor | None]], Tensor]
+) -> list[Tensor | None]:
+    """The gradients of the factors of a form: the form itself, contracted towards each of them in turn."""
+    saved = ctx.saved_tensors  # once: a checkpoint unpacks them a single time
+    tensors = list(saved)
+    tensors[ctx.output] = gradient
+    grads: list[Tensor | None] = []
+    for n, tensor in enumerate(saved):
+        if n == ctx.output or tensor is None or not ctx.needs_input_grad[4 + n]:
+            grads.append(None)
+            continue
+        grad = contracted(n, [None if m == n else t for m, t in enumerate(tensors)])
+        grads.append(grad.sum(0, keepdim=True) if tensor.shape[0] == 1 and grad.shape[0] != 1 else grad)
+    return grads

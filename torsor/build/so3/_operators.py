@@ -17,7 +17,7 @@ from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 from torsor.actions import Irreps
 from torsor.build.so3._compiler import library
-from torsor.build.so3._forms import Layout, contract
+from torsor.build.so3._forms import Layout, contract, derivatives
 from torsor.build.so3._messages import Graph, Messages, convolved, convolved_back, relaid
 
 _TABLES: dict[str, Any] = {}
@@ -72,18 +72,13 @@ def _(form: str, output: int, channels: int, lengths: Sequence[int], *tensors: T
 
 
 def _contract_back(ctx: Any, gradient: Tensor) -> Any:
-    saved = ctx.saved_tensors  # once: a checkpoint unpacks them a single time
-    tensors = list(saved)
-    tensors[ctx.output] = gradient
-    grads: list[Tensor | None] = []
-    for n, tensor in enumerate(saved):
-        if n == ctx.output or tensor is None or not ctx.needs_input_grad[4 + n]:
-            grads.append(None)
-            continue
-        others = [None if m == n else t for m, t in enumerate(tensors)]
-        grad = contract_op(ctx.form, n, ctx.channels, ctx.lengths, *others)
-        grads.append(grad.sum(0, keepdim=True) if tensor.shape[0] == 1 and grad.shape[0] != 1 else grad)
-    return None, None, None, None, *grads
+    return (
+        None,
+        None,
+        None,
+        None,
+        *derivatives(ctx, gradient, lambda n, others: contract_op(ctx.form, n, ctx.channels, ctx.lengths, *others)),
+    )
 
 
 def _contract_setup(ctx: Any, inputs: tuple, output: Tensor) -> None:
