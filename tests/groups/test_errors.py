@@ -202,8 +202,9 @@ def test_generators_must_be_generators(plain):
         MatrixGroup(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="of one size"):
         MatrixGroup(torch.ones(1, 3, 3), torch.eye(2)[None])
-    with pytest.raises(ValueError, match="of one size"):
-        MatrixGroup()
+    for nothing in ((), ([],), (torch.zeros(0, 3, 3), [])):
+        with pytest.raises(ValueError, match="at least one generator; .* Trivial"):
+            MatrixGroup(*nothing)
     with pytest.raises(ValueError, match="last row"):
         MatrixGroup(torch.ones(1, 3, 3), affine=True)
 

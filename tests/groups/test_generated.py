@@ -17,6 +17,7 @@ from torsor.groups import (
     SemidirectProduct,
     Sp,
     Translation,
+    Trivial,
     embed,
     join,
 )
@@ -63,6 +64,11 @@ def test_joined_groups_are_the_groups_they_generate(groups, same):
     g = near(same, 10)
     assert G.contains(g, atol=1e-9).all()
     assert same.contains(draw(G, 10), atol=1e-9).all()
+
+
+def test_groups_that_do_nothing_generate_one_that_does_nothing():
+    assert join(Trivial(3), Trivial(3)) == Trivial(3)
+    assert join(Trivial(3), SO(3)).dim == 3
 
 
 def test_membership_by_generators_sees_components_and_strangers():

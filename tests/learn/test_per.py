@@ -135,6 +135,19 @@ def test_starts_that_lean_towards_the_first_group():
         assert torch.allclose(left, torch.tensor([share]), rtol=1e-3)
 
 
+def test_an_equivariant_start_commutes_with_all_groups_and_is_as_large_as_a_free_one():
+    torch.manual_seed(0)
+    layer = SoftLinear(20 * MIXED, 20 * MIXED, [O2xy, O2yz], start="equivariant")
+    assert layer.per().max() < 1e-6 + layer.bias.square().sum()  # the bias is not projected
+    assert layer.reps.residuals(layer.weight).max() < 1e-6
+    assert equivariant_basis(O(3), *2 * [20 * MIXED], dtype=torch.float32).residual(layer.weight).abs().max() < 1e-6
+    assert abs(layer.weight.square().sum() / len(layer.weight) - 1) < 0.05
+    mixed = SoftLinear(MIXED, MIXED, [Symmetric(3), O(3)], start="equivariant")
+    assert mixed.reps.residuals(mixed.weight)[0] < 1e-6
+    free = SoftLinear(V, Scalar(), [O(3)], start="equivariant")  # nothing commutes: the free weight stays
+    assert torch.allclose(free.weight.square().sum(), torch.tensor(1.0))
+
+
 def test_any_linear_layer_can_be_given_representations():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 9, 1), torch.nn.ReLU(), torch.nn.Conv2d(9, 3, 1, bias=False))
     before = set(net.state_dict())
@@ -166,6 +179,8 @@ def test_bad_input_is_refused_in_words():
         SoftLinear(V, V, ["O(3)"])
     with pytest.raises(ValueError, match="start must be"):
         SoftLinear(V, V, [O(3)], start="warm")
+    with pytest.raises(ValueError, match="start must be"):
+        SoftEMLP(V, V, [O(3)], start="warm")
     net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Conv2d(4, 4, 1, groups=2), torch.nn.Conv2d(3, 3, 3))
     with pytest.raises(ValueError, match="maps 3 -> 8 channels and V -> V has 3 -> 3"):
         attach(net, "0", V, V, [O(3)])

@@ -10,21 +10,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torsor.actions import Rep, Scalar, equivariant_basis
-from torsor.groups import Group
+from torsor.actions import EquivariantBasis, Rep, Scalar, equivariant_basis
+from torsor.groups import Group, join
 from torsor.learn._layer_reps import LayerReps
+
+STARTS = ("orthogonal", "equivariant", "halfsoft", "rpp")
 
 
 class SoftLinear(nn.Linear):
     """A linear layer with a free weight that knows how far it is from commuting with each of several groups.
 
-    The weight starts orthogonal, the bias uniform in (0, 1)/sqrt(dim_out), as in the paper.
+    The weight starts orthogonal, the bias uniform in (0, 1)/sqrt(dim_out), as in the paper. A penalty then takes most
+    of the weight away, and what is left is small: `start="equivariant"` begins where a network that is equivariant by
+    construction does.
 
     Arguments:
         rep_in, rep_out: representations of inputs and outputs.
         groups: the candidates.
-        start: `"orthogonal"`; `"halfsoft"`, the mean of that and its projection on the maps of the first group; or
-            `"rpp"`, the projection and a thousandth of the weight.
+        start: `"orthogonal"`; `"equivariant"`, the part of that which commutes with all groups (with the first, if
+            they are not all groups of matrices), as large as a free weight; `"halfsoft"`, the mean of the free weight
+            and its projection on the maps of the first group; or `"rpp"`, the projection and a thousandth of the
+            weight.
 
     Shapes: `(..., dim_in)` to `(..., dim_out)`.
 
@@ -48,17 +54,17 @@ class SoftLinear(nn.Linear):
         self, rep_in: Rep, rep_out: Rep, groups: Sequence[Group], *, bias: bool = True, start: str = "orthogonal"
     ) -> None:
         reps = LayerReps(rep_in, rep_out, groups)
-        if start not in ("orthogonal", "halfsoft", "rpp"):
-            raise ValueError(f'start must be "orthogonal", "halfsoft" or "rpp"; got {start!r}')
+        check_start(start)
         super().__init__(reps.shape[1], reps.shape[0], bias=bias)
         self.reps = reps.to(self.weight.device, self.weight.dtype)
         start_orthogonal(self.weight, self.bias)
         with torch.no_grad():
-            projected = self.reps.bases[0].project(self.weight)  # type: ignore[operator]
-            if start == "halfsoft":
-                self.weight.copy_((self.weight + projected) / 2)
-            elif start == "rpp":
-                self.weight.copy_(projected + 1e-3 * self.weight)
+            if start == "equivariant":
+                self.weight.copy_(_commuting(self.weight, self.reps))
+            elif start != "orthogonal":
+                projected = self.reps.bases[0].project(self.weight)  # type: ignore[operator]
+                halfway = (self.weight + projected) / 2
+                self.weight.copy_(halfway if start == "halfsoft" else projected + 1e-3 * self.weight)
 
     def per(self) -> Float[Tensor, " groups"]:
         """R_g of each group."""
@@ -103,8 +109,7 @@ class EquivariantLinear(nn.Module):
         self.bias_basis = equivariant_basis(group, Scalar(), rep_out, dtype=dtype) if bias else None
         free_weight, free_bias = torch.empty(self.basis.shape), torch.empty(self.basis.shape[0])
         start_orthogonal(free_weight, free_bias)
-        if self.basis.rank:  # the projection takes most of a weight away: what is left is as large as a free one was
-            free_weight.mul_(math.sqrt(free_weight.numel() / self.basis.rank))
+        free_weight.mul_(_growth(self.basis))
         with torch.no_grad():
             weight, offset = self.basis, self.bias_basis
             self.weight_parameters = nn.Parameter(
@@ -191,6 +196,28 @@ class RPPLinear(nn.Module):
             return torch.stack([p.square().sum() for p in layer.parameters()]).sum()
 
         return -square(self.equivariant) / (2 * self.sigma_equiv**2) - square(self.free) / (2 * self.sigma_basic**2)
+
+
+def check_start(start: str) -> None:
+    """Refuse the name of a start that is none."""
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}; got {start!r}")
+
+
+def _commuting(weight: Tensor, reps: LayerReps) -> Tensor:
+    """The part of a weight that commutes with all groups, as large as the weight; all of it where there is none."""
+    groups = reps.groups
+    try:
+        together = groups[0] if len(groups) == 1 else join(*groups)  # type: ignore[arg-type]
+    except TypeError:  # not all are groups of matrices
+        together = groups[0]
+    basis = equivariant_basis(together, reps.rep_in, reps.rep_out, dtype=weight.dtype).to(weight.device)
+    return basis.project(weight) * _growth(basis) if basis.rank else weight
+
+
+def _growth(basis: EquivariantBasis) -> float:
+    """A projection takes most of a weight away: by this factor what is left is as large as a free weight was."""
+    return math.sqrt(math.prod(basis.shape) / basis.rank) if basis.rank else 1.0
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torsor.actions._algebra import acts_orthogonally
 from torsor.groups import Group
 from torsor.learn._layer_reps import check_groups
 from torsor.learn._relaxed import RelaxedLinear
-from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
+from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear, check_start
 from torsor.learn._tensor_layers import WEIGHT, Gate, Products, gated
 
 GATES = ("hard", "rpp", "plain")
@@ -88,11 +88,13 @@ class SoftEMLP(_TensorNetwork):
         gate: `"hard"`; `"rpp"`, with free activations beside the gates; `"plain"`, SiLU on every number and no
             products, which commutes with no rotation.
         outer: with outer products of tensors.
+        start: of the linear layers, as in `SoftLinear`. `"orthogonal"` is the start of the paper: a penalty that asks
+            for much takes most of it away, and the network learns slowly from there.
 
     Shapes: `(..., dim_in)` to `(..., dim_out)`.
 
     Raises:
-        ValueError: unknown gate, no hidden layer, groups of different spaces.
+        ValueError: unknown gate or start, no hidden layer, groups of different spaces.
 
     Source: Kim et al. 2023 (arXiv 2306.00356), section 5; Finzi, Welling, Wilson 2021 (arXiv 2104.09459), section 7.
 
@@ -114,9 +116,12 @@ class SoftEMLP(_TensorNetwork):
         max_rank: int = 2,
         gate: str = "hard",
         outer: bool = True,
+        start: str = "equivariant",
     ) -> None:
+        check_start(start)
+
         def linear(a: Rep, b: Rep) -> nn.Module:
-            return SoftLinear(a, b, groups)
+            return SoftLinear(a, b, groups, start=start)
 
         super().__init__(linear, rep_in, rep_out, groups, channels, layers, max_rank, gate, outer)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torsor.data import Dataset
 
 POWER, EVIDENCE, FREE = "soft, power rule", "soft, evidence", "soft network, no penalty"
+PAPER_START, FREE_START = "soft, power rule, the paper's start", "soft network, no penalty, the paper's start"
 RPP, RELAXED = "RPP on O(3)", "relaxed weights on O(3)"
 RIGHT, WRONG = "EMLP of O(2)xy", "EMLP of O(3)"
 LINEAR = "linear: {0} samples, tau {1:g}"
@@ -30,7 +31,10 @@ _PAPER = "Kim et al. 2023 (arXiv 2306.00356)"
 
 
 class Inertia(Comparison):
-    """The law keeps O(2) about z of O(3). Candidates of the soft networks are O(2) about z, x and y."""
+    """The law keeps O(2) about z of O(3). Candidates of the soft networks are O(2) about z, x and y.
+
+    Soft networks start equivariant under all candidates, as large as free ones; the start of the paper is beside it.
+    """
 
     name = "inertia"
     question = "A symmetry that is broken about one axis: who finds it, and what does it gain?"
@@ -166,6 +170,8 @@ def _arms(sizes: Mapping[str, Any], lambda_0: float) -> list[Arm]:
         Arm("emlp", RIGHT, options=dict(sizes)),
         Arm("emlp", RPP, options={"group": "O(3)", "prior": "rpp", **sizes}),
         Arm("emlp", RELAXED, options={"group": "O(3)", "prior": "relaxed", **sizes}),
+        Arm("soft", FREE_START, options={"strengths": "none", "start": "orthogonal", **soft}),
+        Arm("soft", PAPER_START, options={"strengths": "power", "lambda_0": lambda_0, "start": "orthogonal", **soft}),
         Arm("soft", POWER, options={"strengths": "power", "lambda_0": lambda_0, **soft}),
         Arm("soft", EVIDENCE, options={"strengths": "evidence", "lambda_0": 1.0, **soft}),
     ]

@@ -12,14 +12,16 @@ def soft(backbone, dataset, options):
 
     Options: `strengths`, "evidence" (default), "power", "fixed" or "none"; `lambda_0` of the last but one two;
     `candidates`, "group" (default), or "axes", in three dimensions: the rotations and reflections about each axis;
-    `channels`, `layers`, `max_rank`, `outer` as in `SoftEMLP`; `hidden`, copies of tensors of rank 0, 1, ...
+    `start`, `channels`, `layers`, `max_rank`, `outer` as in `SoftEMLP`; `hidden`, copies of tensors of rank 0, 1, ...
     """
     from torsor import learn
 
-    options = check_options(options, strengths="evidence", lambda_0=1.0, candidates="group", **_NET)
+    options = check_options(
+        options, strengths="evidence", lambda_0=1.0, candidates="group", start="equivariant", **_NET
+    )
     reps, shape = _reps(dataset)
     groups = _candidates(reps.group, options["candidates"])
-    net = learn.SoftEMLP(reps.rep_in, reps.rep_out, groups, **_sizes(options))
+    net = learn.SoftEMLP(reps.rep_in, reps.rep_out, groups, start=options["start"], **_sizes(options))
     model = learn.OnSlots(net, dataset.symmetry, shape, reps.centred)
     rule = _rule(options["strengths"], options["lambda_0"], dataset.task)
     if rule is None:
