@@ -60,6 +60,14 @@ def test_help_and_version_import_no_torch():
     assert done.stdout.splitlines()[1] == "[]", done.stderr
 
 
+def test_the_package_runs_as_the_command_does():
+    settings = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "torsor", "study", "nbodi"]
+    done = subprocess.run(words, capture_output=True, text=True, env=settings)
+    assert done.returncode == 2
+    assert "there is no study 'nbodi'" in one_line(done.stderr)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
