@@ -148,6 +148,10 @@ def contract(layout: Layout, output: int, tensors: tuple[Tensor | None, ...], ch
 
     A tensor with one row serves all rows.
     """
+    if any(t is not None and t.is_cuda for t in tensors):
+        from torsor.build.so3 import _triton
+
+        return _triton.contract(layout, output, tensors, channels, length)
     given = [t for n, t in enumerate(tensors) if n != output and t is not None]
     dtype, rows = given[0].dtype, max([t.shape[0] for t in given])
     plan = layout.plan(output, dtype)

@@ -16,7 +16,7 @@ from torch._C._functorch import TransformType  # pyright: ignore[reportMissingMo
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 from torsor.actions import Irreps
-from torsor.build.so3._compiler import library
+from torsor.build.so3._compiler import has_kernels
 from torsor.build.so3._forms import Layout, contract, derivatives
 from torsor.build.so3._messages import Graph, Messages, convolved, convolved_back, relaid
 
@@ -29,11 +29,11 @@ def known(tables: Layout | Messages) -> str:
 
 
 def traceable(x: Tensor) -> bool:
-    """Whether the operators take this tensor: on a CPU, in a graph that is being traced or under `torch.func.vmap`.
+    """Whether the operators take this tensor: on a CPU or CUDA, in a graph that is traced or under `torch.func.vmap`.
 
     They have no derivatives inside `torch.func`: an operator of Python cannot have them.
     """
-    return x.device.type == "cpu" and (torch.compiler.is_compiling() or _transforms() > 0) and _serve(x.dtype)
+    return (torch.compiler.is_compiling() or _transforms() > 0) and _serve(x.device, x.dtype)
 
 
 @torch.compiler.assume_constant_result
@@ -42,9 +42,9 @@ def _transforms() -> int:
 
 
 @torch.compiler.assume_constant_result
-def _serve(dtype: torch.dtype) -> bool:
+def _serve(device: torch.device, dtype: torch.dtype) -> bool:
     only_vmap = all(level.key() == TransformType.Vmap for level in retrieve_all_functorch_interpreters())
-    return only_vmap and library(dtype) is not None
+    return only_vmap and has_kernels(device, dtype)
 
 
 # ---- multilinear forms ----

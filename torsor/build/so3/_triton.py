@@ -18,7 +18,7 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from torsor.build.so3._forms import Blocks, Form, Layout
-from torsor.build.so3._messages import Graph, Messages
+from torsor.build.so3._messages import Graph, Messages, rows_of
 
 LANES = 256
 """Lanes of a program of forms at most: two for each thread."""
@@ -101,18 +101,17 @@ def contract(layout: Layout, output: int, tensors: tuple[Tensor | None, ...], ch
     if key not in kinds:
         kinds[key] = _product_tables(layout, output, out.dtype, out.device)
     tables: _ProductTables = kinds[key]
-    with torch.cuda.device_of(out):
-        factors, one = [], []
-        for leg, stored in zip(tables.roles, tables.stored):
-            tensor = None if leg is None else tensors[leg]
-            factors.append(None if tensor is None else _packed(tensor, *stored, channels))
-            one.append(tensor is not None and len(tensor) == 1)
-        components = len(tables.offsets)
-        products_kernel[(components * triton.cdiv(lanes, block),)](
-            *(out, *factors, *tables.runs, tables.offsets, tables.strides, length, channels, lanes, components, *one),
-            BLOCK=block,
-            num_warps=min(4, block // 32),
-        )
+    factors, one = [], []
+    for leg, stored in zip(tables.roles, tables.stored):
+        tensor = None if leg is None else tensors[leg]
+        factors.append(None if tensor is None else _packed(tensor, *stored, channels))
+        one.append(tensor is not None and len(tensor) == 1)
+    components = len(tables.offsets)
+    sizes = length, channels, lanes, components
+    _launch(
+        products_kernel, components * triton.cdiv(lanes, block), block,
+        out, *factors, *tables.runs, tables.offsets, tables.strides, *sizes, *one,
+    )  # fmt: skip
     return out
 
 
@@ -148,16 +147,20 @@ def _packed(tensor: Tensor, offsets: Tensor, strides: Tensor, channels: int) -> 
     lanes, components = len(tensor) * channels, len(offsets)
     block = _block(lanes, LANES)
     out = tensor.new_empty(components, lanes)
-    pack_kernel[(components * triton.cdiv(lanes, block),)](
-        *(out, tensor, offsets, strides, tensor.stride(0), channels, lanes, components),
-        BLOCK=block,
-        num_warps=min(4, block // 32),
-    )
+    _launch(
+        pack_kernel, components * triton.cdiv(lanes, block), block,
+        out, tensor, offsets, strides, tensor.stride(0), channels, lanes, components,
+    )  # fmt: skip
     return out
 
 
 def _block(lanes: int, most: int) -> int:
     return min(most, max(32, triton.next_power_of_2(lanes)))
+
+
+def _launch(kernel: Any, programs: int, block: int, out: Tensor, *arguments: Any) -> None:
+    with torch.cuda.device_of(out):
+        kernel[(programs,)](out, *arguments, BLOCK=block, num_warps=min(4, block // 32), enable_fp_fusion=True)
 
 
 def _on(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
@@ -246,16 +249,34 @@ def messages_kernel(
 X, Y, W, Z = range(4)
 
 
-def message(messages: Messages, graph: Graph | None, output: int, tensors: tuple[Tensor | None, ...]) -> Tensor:
-    """One of x, Y, w and z from the other three, summed over edges where the row of several is the same.
+def convolved(messages: Messages, graph: Graph | None, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """As `_messages.convolved`."""
+    return _message(messages, graph, Z, (x.contiguous(), y.contiguous(), rows_of(w), None))
 
-    `tensors[output]` only gives its number of rows; of z the graph does.
-    """
-    others = [n for n in range(4) if n != output]
-    like = tensors[others[0]]
-    assert like is not None
-    rows = _row_count(graph, output, tensors)
-    out = like.new_zeros(rows, messages.dims[output])
+
+def convolved_back(
+    messages: Messages,
+    graph: Graph | None,
+    needs: tuple[bool, ...],
+    x: Tensor,
+    y: Tensor,
+    w: Tensor,
+    g: Tensor,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """As `_messages.convolved_back`: the same form towards x, Y and w."""
+    tensors = x.contiguous(), y.contiguous(), rows_of(w), g.contiguous()
+    gx, gy, gw = [_message(messages, graph, n, tensors) if needed else None for n, needed in enumerate(needs)]
+    return gx, gy, gw
+
+
+def _message(
+    messages: Messages, graph: Graph | None, output: int, tensors: tuple[Tensor, Tensor, Tensor, Tensor | None]
+) -> Tensor:
+    """One of x, Y, w and z from the other three, summed over the edges that meet in its row."""
+    y = tensors[1]
+    edges = len(y)
+    rows = edges if graph is None else (graph.senders, edges, edges, graph.receivers)[output]
+    out = y.new_zeros(rows, messages.dims[output])
     kinds = _MESSAGES.setdefault(messages, {})
     key = output, out.dtype, out.device
     if key not in kinds:
@@ -269,17 +290,12 @@ def message(messages: Messages, graph: Graph | None, output: int, tensors: tuple
     total = output == Y
     pieces = 1 if total else triton.cdiv(tables.channels, block)
     factors = [tensors[leg] for leg in tables.roles]
-    with torch.cuda.device_of(out):
-        messages_kernel[(rows * outputs * pieces,)](
-            *(out, *factors, *[ends.rows[leg] for leg in tables.roles]),
-            *[t.stride(0) for t in factors if t is not None],
-            *(*ends.segments[output], *tables.runs, tables.offsets, tables.widths, messages.dims[output]),
-            *(outputs, pieces, tables.channels if total else block),
-            *[int(leg != Y) for leg in tables.roles],
-            TOTAL=total,
-            BLOCK=block,
-            num_warps=min(4, block // 32),
-        )
+    _launch(
+        messages_kernel, rows * outputs * pieces, block,
+        out, *factors, *[ends.rows[leg] for leg in tables.roles], *[t.stride(0) for t in factors if t is not None],
+        *ends.segments[output], *tables.runs, tables.offsets, tables.widths, messages.dims[output],
+        outputs, pieces, tables.channels if total else block, *[int(leg != Y) for leg in tables.roles], total,
+    )  # fmt: skip
     return out
 
 
@@ -347,19 +363,10 @@ def _ends(graph: Graph) -> _Ends:
     return _ENDS[graph]
 
 
-def _row_count(graph: Graph | None, output: int, tensors: tuple[Tensor | None, ...]) -> int:
-    if graph is not None and output in (X, Z):
-        return graph.senders if output == X else graph.receivers
-    edges = tensors[Y] if tensors[Y] is not None else tensors[W]
-    assert edges is not None
-    return len(edges)
-
-
 def probe(device: torch.device) -> None:
     """Raises whatever is wrong with Triton on this device."""
     given = torch.arange(3.0, device=device)
     place, stride = torch.zeros(1, dtype=torch.int64, device=device), torch.ones(1, dtype=torch.int64, device=device)
-    with torch.cuda.device_of(given):
-        packed = _packed(given[None], place, stride, 3)
+    packed = _packed(given[None], place, stride, 3)
     if not torch.equal(packed[0], given):
         raise RuntimeError(f"Triton copied {given.tolist()} to {packed[0].tolist()}")
