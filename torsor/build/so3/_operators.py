@@ -17,7 +17,7 @@ from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 from torsor.actions import Irreps
 from torsor.build.so3._compiler import has_kernels
-from torsor.build.so3._forms import Layout, contract, derivatives
+from torsor.build.so3._forms import Layout, common_rows, contract, derivatives
 from torsor.build.so3._messages import Graph, Messages, convolved, convolved_back, relaid
 
 _TABLES: dict[str, Any] = {}
@@ -67,8 +67,7 @@ def contract_op(
 @contract_op.register_fake
 def _(form: str, output: int, channels: int, lengths: Sequence[int], *tensors: Tensor | None) -> Tensor:
     given = [t for t in tensors if t is not None]
-    rows = next((t.shape[0] for t in given if t.shape[0] != 1), 1)
-    return given[0].new_empty(rows, lengths[output])
+    return given[0].new_empty(common_rows(given), lengths[output])
 
 
 def _contract_back(ctx: Any, gradient: Tensor) -> Any:

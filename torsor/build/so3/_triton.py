@@ -17,7 +17,7 @@ import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from torsor.build.so3._forms import Blocks, Form, Layout
+from torsor.build.so3._forms import Blocks, Form, Layout, common_rows
 from torsor.build.so3._messages import Graph, Messages, rows_of
 
 LANES = 256
@@ -91,7 +91,7 @@ def products_kernel(
 def contract(layout: Layout, output: int, tensors: tuple[Tensor | None, ...], channels: int, length: int) -> Tensor:
     """As `_forms.contract`."""
     given = [t for n, t in enumerate(tensors) if n != output and t is not None]
-    out = given[0].new_empty(max([t.shape[0] for t in given]), length)
+    out = given[0].new_empty(common_rows(given), length)
     lanes = len(out) * channels
     if lanes == 0 or length == 0:
         return out
