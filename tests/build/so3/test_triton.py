@@ -223,9 +223,9 @@ def launches(monkeypatch, dtype):
     monkeypatch.setattr(_triton, "_launch", lambda kernel, _, block, *rest: found.append((kernel, (*rest, block))))
     layout = _layout((2, 2, 2), False, False)
     _triton.contract(layout, 2, (torch.randn(1, 2700, dtype=dtype), torch.randn(1, 2700, dtype=dtype), None), 300, 2700)
-    _triton.contract(
-        uuu()._tables(), 3, tuple(torch.randn(n, 20 + 5 * (n == 1), dtype=dtype) for n in (7, 7, 1)), 5, 20
-    )
+    x, y, w = [torch.randn(rows, length, dtype=dtype) for rows, length in ((7, 20), (7, 20), (1, 25))]
+    _triton.contract(uuu()._tables(), 3, (x, y, w, None), 5, 20)
+    _triton.contract(_layout((0, 0, 0), False, False), 2, (x[:1, :1], y[:1, :1], None), 1, 1)
     messages = uvu()._tables()
     for graph in (GRAPHS["no graph"](), GRAPHS["unsorted"]()):
         x, y, w, g = [torch.randn(n, length, dtype=dtype) for n, length in zip((4, 4, 4, 5), messages.dims)]
@@ -238,7 +238,7 @@ def ptx(kernel, arguments):
     pointers = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64"}
     signature, constants = {}, {}
     for parameter, value in zip(kernel.params, arguments, strict=True):
-        if value is None or parameter.is_constexpr:
+        if value is None or parameter.is_constexpr or (isinstance(value, int) and value == 1):  # 1 is a constant too
             signature[parameter.name], constants[parameter.name] = "constexpr", value
         else:
             signature[parameter.name] = pointers[value.dtype] if isinstance(value, torch.Tensor) else "i32"
