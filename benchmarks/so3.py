@@ -1,8 +1,13 @@
-"""Tensor products of irreps on a CPU: ours by every route against e3nn's and cuEquivariance's, in one process."""
+"""Tensor products of irreps: ours by every route against e3nn's and cuEquivariance's, in one process.
 
+On a CPU, and on a GPU where there is one.
+"""
+
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -25,6 +30,10 @@ def run() -> list[Row]:
         rows += _derivatives(L)
     for L in (7, 8):
         rows += _highest_of_e3nn(L)
+    if torch.cuda.is_available():
+        for dtype in (torch.float32, torch.float64):
+            for L in (1, 2, 3, 4, 6):
+                rows += _on_gpu(L, dtype)
     return [*rows, *_high_degree(), *_memory(), *_chunks()]
 
 
@@ -104,6 +113,66 @@ def _derivatives(L: int) -> list[Row]:
             Row(f"exact CG in e3nn's layout, compiled, L={L}, {what}", sparse, peer, "e3nn uuu", bar=1.0),
         ]
     return rows
+
+
+def _on_gpu(L: int, dtype: torch.dtype) -> list[Row]:
+    """Forward and with derivatives of first order; times between CUDA events."""
+    from torsor.build.so3._compiled import can_compile
+
+    x, y = torch.randn(2, 16 * ROWS, CHANNELS, (L + 1) ** 2, dtype=dtype, device="cuda")
+    flat = [_flat(v, L) for v in (x, y)]
+    theirs = _e3nn(L, dtype).cuda()
+    ours = SparseTensorProduct.from_e3nn(theirs)
+    cue = _cuequivariance(L, dtype, "cuda", 16 * ROWS)
+    leaves = [v.clone().requires_grad_() for v in (x, y)]
+    flat_leaves = [v.clone().requires_grad_() for v in flat]
+
+    def forward(product: Callable, inputs: Sequence[torch.Tensor]) -> Call:
+        def call() -> object:
+            with torch.no_grad():
+                return product(*inputs)
+
+        return call
+
+    def backward(product: Callable, inputs: Sequence[torch.Tensor]) -> Call:
+        return lambda: torch.autograd.grad(product(*inputs).square().sum(), inputs)
+
+    rows = []
+    grid, fast = (partial(gaunt_product, lmax_out=L, backend=backend) for backend in ("grid", "compiled"))
+    route = "Triton" if can_compile(x) else "PyTorch, for want of Triton"
+    for what, make, ends, flat_ends in (
+        ("forward", forward, (x, y), flat),
+        ("forward + backward", backward, leaves, flat_leaves),
+    ):
+        calls = [make(theirs, flat_ends), make(grid, ends), make(fast, ends), make(ours, flat_ends)]
+        if cue is not None and what == "forward":
+            calls.append(cue)
+        peer, points, compiled, sparse, *cues = _gpu_times(*calls)
+        at = f"on a GPU, L={L}, {str(dtype)[6:]}, {16 * ROWS} x {CHANNELS} channels, {what}"
+        rows += [
+            Row(f"Gaunt product, grid, {at}", points, peer, "e3nn uuu"),
+            Row(f"Gaunt product, {route}, {at}", compiled, peer, "e3nn uuu"),
+            Row(f"Gaunt product, {route}, {at}", compiled, points, "grid"),
+            Row(f"exact CG in e3nn's layout, {route}, {at}", sparse, peer, "e3nn uuu"),
+            *[Row(f"exact CG in e3nn's layout, {route}, {at}", sparse, time, "cuequivariance") for time in cues],
+        ]
+    return rows
+
+
+def _gpu_times(*calls: Call, repeats: int = 20) -> list[float]:
+    """Median ms of each call between two events; the calls take turns after three of each for what is made once."""
+    for call in calls * 3:
+        call()
+    taken: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, times in zip(calls, taken):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            call()
+            end.record()
+            end.synchronize()
+            times.append(start.elapsed_time(end))
+    return [statistics.median(times) for times in taken]
 
 
 def _highest_of_e3nn(L: int) -> list[Row]:
@@ -225,11 +294,16 @@ def _e3nn(L: int, dtype: torch.dtype):
     return o3.TensorProduct(irreps, irreps, irreps, paths).to(dtype)
 
 
-def _cuequivariance(L: int, dtype: torch.dtype) -> Call | None:
+def _cuequivariance(
+    L: int, dtype: torch.dtype, device: Literal["cpu", "cuda"] = "cpu", rows: int = ROWS
+) -> Call | None:
     """The same product by cuEquivariance, or None where it is not installed."""
     try:
         import cuequivariance as cue
         import cuequivariance_torch as cuet
+
+        if device == "cuda":
+            import cuequivariance_ops_torch  # noqa: F401 (its kernels)
     except ImportError:
         return None
     product = cue.SegmentedTensorProduct.from_subscripts("u,iu,ju,ku+ijk")
@@ -243,9 +317,14 @@ def _cuequivariance(L: int, dtype: torch.dtype) -> Call | None:
                 product.add_segment(0, (CHANNELS,))
                 product.add_path(count, l1, l2, l3, c=wigner_3j(l1, l2, l3).numpy())
                 count += 1
+    if device == "cuda":
+        product = product.flatten_coefficient_modes()
     layer = cuet.SegmentedPolynomial(
-        cue.SegmentedPolynomial.eval_last_operand(product), method="naive", math_dtype=dtype
-    )
+        cue.SegmentedPolynomial.eval_last_operand(product),
+        method="naive" if device == "cpu" else "uniform_1d",
+        math_dtype=dtype,
+    ).to(device)
     size = CHANNELS * (L + 1) ** 2
-    inputs = [torch.randn(1, count * CHANNELS, dtype=dtype), *torch.randn(2, ROWS, size, dtype=dtype)]
+    pair = torch.randn(2, rows, size, dtype=dtype, device=device)
+    inputs = [torch.randn(1, count * CHANNELS, dtype=dtype, device=device), *pair]
     return lambda: layer(inputs)

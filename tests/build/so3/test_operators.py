@@ -53,6 +53,11 @@ def test_operators_are_what_torch_asks_of_them_in_dynamic_graphs(plain):
     check(convolve_op, messages(GRAPH), ["test_aot_dispatch_dynamic"])
 
 
+def test_no_rows_stay_none_beside_a_row_that_serves_all():
+    key, output, channels, lengths, x, y, w, _ = form()
+    assert contract_op(key, output, channels, lengths, x[:0], y[:0], w, None).shape == (0, 8)
+
+
 def test_forms_have_derivatives_of_first_and_second_order():
     key, output, channels, lengths, x, y, w, _ = form()
     call = lambda x, y, w: contract_op(key, output, channels, lengths, x, y, w, None)

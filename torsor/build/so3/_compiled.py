@@ -10,22 +10,22 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingModuleSource]
 
 from torsor.build.so3._blocks import coupling_table
-from torsor.build.so3._compiler import library
+from torsor.build.so3._compiler import has_kernels
 from torsor.build.so3._forms import Blocks, Contraction, Form, Layout, contract
 from torsor.build.so3._operators import contract_op, known
 
 
 def can_compile(x: Tensor) -> bool:
-    """Whether the kernels take this tensor directly: on a CPU, float32 or float64, no transform, no traced graph."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or peek_interpreter_stack():
+    """Whether the kernels take this tensor directly: on a CPU or CUDA, float32 or float64, no transform or graph."""
+    if torch.compiler.is_compiling() or peek_interpreter_stack():
         return False
-    return type(x) in (Tensor, torch.nn.Parameter) and library(x.dtype) is not None
+    return type(x) in (Tensor, torch.nn.Parameter) and has_kernels(x.device, x.dtype)
 
 
 def compiled(
     x: Tensor, y: Tensor, degrees: tuple[int, int, int], antisymmetric: bool, normalized: bool, _grid
 ) -> Tensor:
-    """Sums over the coefficients that are not zero, in C++, vectorised over rows and channels."""
+    """Sums over the coefficients that are not zero, in C++ or Triton, vectorised over rows and channels."""
     if x.shape[:-1] != y.shape[:-1]:
         shape = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1])
         x, y = x.expand(*shape, -1), y.expand(*shape, -1)

@@ -1,8 +1,9 @@
-"""The C++ kernels: compiled on first use, kept in the user's cache folder, absent where there is no compiler."""
+"""Which kernels there are: C++ on a CPU, compiled on first use and kept in the user's cache folder; Triton on CUDA."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import shutil
@@ -10,10 +11,12 @@ import subprocess
 import tempfile
 import warnings
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from filelock import FileLock
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from torsor.data._cache import cache_folder
 
@@ -27,6 +30,30 @@ FLAGS = [
 ]
 
 _libraries: dict[torch.dtype, ctypes.CDLL | None] = {}
+
+
+def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether there are kernels for this device and this dtype: those of `library`, or Triton's where it works."""
+    if device.type == "cpu":
+        return library(dtype) is not None
+    if device.type != "cuda" or dtype not in REALS or os.environ.get("TORSOR_COMPILE") == "0":
+        return False
+    return _triton_works(device)
+
+
+@functools.cache
+def _triton_works(device: torch.device) -> bool:
+    if find_spec("triton") is None:
+        return False
+    try:
+        from torsor.build.so3 import _triton
+
+        with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
+            _triton.probe(device)
+    except Exception as error:  # whatever Triton, its compiler or the driver raises
+        warnings.warn(f"torsor's kernels do not run on {device}, plain PyTorch is used: {error}", stacklevel=4)
+        return False
+    return True
 
 
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:

@@ -148,8 +148,12 @@ def contract(layout: Layout, output: int, tensors: tuple[Tensor | None, ...], ch
 
     A tensor with one row serves all rows.
     """
+    if any(t is not None and t.is_cuda for t in tensors):
+        from torsor.build.so3 import _triton
+
+        return _triton.contract(layout, output, tensors, channels, length)
     given = [t for n, t in enumerate(tensors) if n != output and t is not None]
-    dtype, rows = given[0].dtype, max([t.shape[0] for t in given])
+    dtype, rows = given[0].dtype, common_rows(given)
     plan = layout.plan(output, dtype)
     out = given[0].new_empty(rows, length)
     legs = (_CLeg * 4)()
@@ -163,6 +167,11 @@ def contract(layout: Layout, output: int, tensors: tuple[Tensor | None, ...], ch
         plan.program.address, ctypes.addressof(legs), plan.legs[2][0] >= 0, rows, channels, torch.get_num_threads()
     )
     return out
+
+
+def common_rows(tensors: list[Tensor]) -> int:
+    """The rows of a contraction: one serves any number, none included."""
+    return next((t.shape[0] for t in tensors if t.shape[0] != 1), 1)
 
 
 class Contraction(torch.autograd.Function):

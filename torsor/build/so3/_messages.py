@@ -1,4 +1,4 @@
-"""Messages along edges in C++: `z_dst += w (x_src (x) Y)`, without ever storing a message; derivatives of any order.
+"""Messages along edges: `z_dst += w (x_src (x) Y)`, without ever storing a message; derivatives of any order.
 
 Features are stored components first here, (components, channels) for each entry, so that channels are vectors.
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from torsor.actions import Irreps
 from torsor.build.so3._compiler import library
+from torsor.build.so3._tables import constants
 
 HIGHEST = 6
 """Degree of x up to which the kernel is unrolled."""
@@ -105,7 +106,11 @@ class Graph:
 
 def convolved(messages: Messages, graph: Graph | None, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
     """The value of `Convolution`."""
-    x, y, w = x.contiguous(), y.contiguous(), _rows(w)
+    if x.is_cuda:
+        from torsor.build.so3 import _triton
+
+        return _triton.convolved(messages, graph, x, y, w)
+    x, y, w = x.contiguous(), y.contiguous(), rows_of(w)
     z = x.new_zeros(len(y) if graph is None else graph.receivers, messages.dims[3])
     _library(x).convolve_real(
         messages.c(x.dtype), *_pointers(x, y, w), *_edges(graph), len(z), z.data_ptr(), torch.get_num_threads()
@@ -123,7 +128,11 @@ def convolved_back(
     g: Tensor,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The derivatives of `<g, z>` with respect to x, Y and w, those that are needed."""
-    x, y, w, g = x.contiguous(), y.contiguous(), _rows(w), g.contiguous()
+    if x.is_cuda:
+        from torsor.build.so3 import _triton
+
+        return _triton.convolved_back(messages, graph, needs, x, y, w, g)
+    x, y, w, g = x.contiguous(), y.contiguous(), rows_of(w), g.contiguous()
     gx = torch.zeros_like(x) if needs[0] else None
     gy = torch.zeros_like(y) if needs[1] else None
     gw = w.new_empty(w.shape) if needs[2] else None
@@ -136,6 +145,9 @@ def convolved_back(
 
 def relaid(irreps: Irreps, back: bool, x: Tensor) -> Tensor:
     """The value of `Relayout`."""
+    if x.is_cuda:
+        (order,) = constants(_order, irreps, back, dtype=x.dtype, device=x.device)
+        return x[:, order]
     blocks = relayout_blocks(irreps)
     x = x.contiguous()
     out = torch.empty_like(x)
@@ -211,6 +223,13 @@ class Relayout(torch.autograd.Function):
         return None, None, Relayout.apply(ctx.irreps, not ctx.back, gradient)
 
 
+def _order(irreps: Irreps, back: bool) -> tuple[np.ndarray, ...]:
+    """Where each entry of the new layout stands in the old one."""
+    blocks = [(at, (d, n) if back else (n, d)) for at, n, d in relayout_blocks(irreps)]
+    parts = [at + np.arange(a * b).reshape(a, b).T.ravel() for at, (a, b) in blocks]
+    return (np.concatenate([np.empty(0, np.int64), *parts]),)
+
+
 def relayout_blocks(irreps: Irreps) -> np.ndarray:
     """(offset, channels, components) of each entry."""
     blocks = [(where.start, count, ir.dim) for (count, ir), where in zip(irreps, irreps.slices())]
@@ -230,7 +249,7 @@ def _library(x: Tensor) -> Any:
     return lib
 
 
-def _rows(w: Tensor) -> Tensor:
+def rows_of(w: Tensor) -> Tensor:
     """Weights whose rows are contiguous; a row that serves all rows stays one."""
     return w if w.stride(-1) == 1 or w.shape[-1] == 1 else w.contiguous()
 

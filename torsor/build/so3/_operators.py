@@ -16,8 +16,8 @@ from torch._C._functorch import TransformType  # pyright: ignore[reportMissingMo
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 from torsor.actions import Irreps
-from torsor.build.so3._compiler import library
-from torsor.build.so3._forms import Layout, contract, derivatives
+from torsor.build.so3._compiler import has_kernels
+from torsor.build.so3._forms import Layout, common_rows, contract, derivatives
 from torsor.build.so3._messages import Graph, Messages, convolved, convolved_back, relaid
 
 _TABLES: dict[str, Any] = {}
@@ -29,11 +29,11 @@ def known(tables: Layout | Messages) -> str:
 
 
 def traceable(x: Tensor) -> bool:
-    """Whether the operators take this tensor: on a CPU, in a graph that is being traced or under `torch.func.vmap`.
+    """Whether the operators take this tensor: on a CPU or CUDA, in a graph that is traced or under `torch.func.vmap`.
 
     They have no derivatives inside `torch.func`: an operator of Python cannot have them.
     """
-    return x.device.type == "cpu" and (torch.compiler.is_compiling() or _transforms() > 0) and _serve(x.dtype)
+    return (torch.compiler.is_compiling() or _transforms() > 0) and _serve(x.device, x.dtype)
 
 
 @torch.compiler.assume_constant_result
@@ -42,9 +42,9 @@ def _transforms() -> int:
 
 
 @torch.compiler.assume_constant_result
-def _serve(dtype: torch.dtype) -> bool:
+def _serve(device: torch.device, dtype: torch.dtype) -> bool:
     only_vmap = all(level.key() == TransformType.Vmap for level in retrieve_all_functorch_interpreters())
-    return only_vmap and library(dtype) is not None
+    return only_vmap and has_kernels(device, dtype)
 
 
 # ---- multilinear forms ----
@@ -67,8 +67,7 @@ def contract_op(
 @contract_op.register_fake
 def _(form: str, output: int, channels: int, lengths: Sequence[int], *tensors: Tensor | None) -> Tensor:
     given = [t for t in tensors if t is not None]
-    rows = next((t.shape[0] for t in given if t.shape[0] != 1), 1)
-    return given[0].new_empty(rows, lengths[output])
+    return given[0].new_empty(common_rows(given), lengths[output])
 
 
 def _contract_back(ctx: Any, gradient: Tensor) -> Any:

@@ -49,8 +49,9 @@ def gaunt_product(
         antisymmetric: the Poisson bracket n . (grad x grad y): what couples degrees of odd sum.
         normalized: of the bracket, divide both inputs by sqrt(l (l + 1)).
         backend: `"auto"` takes the fastest that is there. `"dense"`, `"sparse"`, `"grid"`, `"separable"` and
-            `"fourier"` are plain PyTorch; `"compiled"` is C++ made on first use, an operator in graphs of
-            `torch.compile`, which gives way to them where there is no compiler and in derivatives by `torch.func`.
+            `"fourier"` are plain PyTorch; `"compiled"` is C++ made on first use, or Triton on CUDA: an operator
+            in graphs of `torch.compile`, which gives way to them where there is neither and in derivatives by
+            `torch.func`.
             All give the same numbers; `"fourier"` is the published route and the slowest.
         grid: the points of `backend="grid"`; by default the fewest that are exact.
 
