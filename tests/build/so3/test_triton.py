@@ -209,8 +209,15 @@ def test_no_rows_and_values_that_are_not_numbers():
 
 
 @interpreted
-def test_the_probe_runs():
-    _triton.probe(torch.device("cpu"))
+@dtypes
+def test_the_probe_tells_right_from_wrong(dtype, monkeypatch):
+    _triton.probe(torch.device("cpu"), dtype)
+    for name in ("contract", "convolved"):
+        right = getattr(_triton, name)
+        with monkeypatch.context() as patch:
+            patch.setattr(_triton, name, lambda *arguments, right=right: right(*arguments) * 1.001)
+            with pytest.raises(RuntimeError, match="from plain PyTorch"):
+                _triton.probe(torch.device("cpu"), dtype)
 
 
 # ---- with Triton's compiler, without a GPU ----
@@ -275,7 +282,7 @@ def unprobed():
 
 
 def test_cuda_tensors_are_served_where_triton_works(unprobed, monkeypatch):
-    monkeypatch.setattr(_triton, "probe", lambda device: None)
+    monkeypatch.setattr(_triton, "probe", lambda device, dtype: None)
     assert _compiler.has_kernels(unprobed, torch.float32)
     assert _compiler.has_kernels(unprobed, torch.float64)
     assert not _compiler.has_kernels(unprobed, torch.bfloat16)
@@ -290,7 +297,7 @@ def test_without_triton_plain_torch_serves_them(unprobed, monkeypatch):
 
 
 def test_a_triton_that_fails_is_reported_once(unprobed, monkeypatch):
-    def fail(device):
+    def fail(device, dtype):
         raise RuntimeError("no such compiler")
 
     monkeypatch.setattr(_triton, "probe", fail)
@@ -312,7 +319,7 @@ def test_cuda_tensors_reach_the_kernels(monkeypatch, plain):
 
 
 def test_graphs_on_cuda_hold_the_operators(unprobed, monkeypatch, plain):
-    monkeypatch.setattr(_triton, "probe", lambda device: None)
+    monkeypatch.setattr(_triton, "probe", lambda device, dtype: None)
     product = uvu()
     dims, _ = product._tables().dims, _layout((2, 2, 2), False, False)  # made of real numbers
     with FakeTensorMode(allow_non_fake_inputs=True), monkeypatch.context() as traced:
@@ -323,7 +330,10 @@ def test_graphs_on_cuda_hold_the_operators(unprobed, monkeypatch, plain):
         assert traceable(x)
         assert not can_compile(x)
         with torch.profiler.profile() as profile:
-            out = gaunt_product(x, y, 2), product.convolve(node, filters, weights, Graph(*ends, 4, 5))
+            out = (
+                gaunt_product(x, y, 2, backend="compiled"),
+                product.convolve(node, filters, weights, Graph(*ends, 4, 5)),
+            )
     assert [t.shape for t in out] == [(2, 3, 9), (5, 46)]
     assert all(t.device.type == "cuda" for t in out)
     names = {event.name for event in profile.events()}
@@ -363,6 +373,6 @@ def test_a_gpu_gives_the_numbers_of_a_cpu(kind, dtype):
 @gpu
 def test_a_compiled_graph_on_a_gpu(plain):
     x, y = torch.randn(2, 7, 5, 9, device="cuda")
-    function = lambda x, y: gaunt_product(x, y, 2).square().sum()
+    function = lambda x, y: gaunt_product(x, y, 2, backend="compiled").square().sum()
     expected = torch.autograd.grad(function(x.requires_grad_(), y), x)[0]
     close(torch.autograd.grad(torch.compile(function, fullgraph=True)(x, y), x)[0], expected)

@@ -38,18 +38,18 @@ def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
         return library(dtype) is not None
     if device.type != "cuda" or dtype not in REALS or os.environ.get("TORSOR_COMPILE") == "0":
         return False
-    return _triton_works(device)
+    return _triton_works(device, dtype)
 
 
 @functools.cache
-def _triton_works(device: torch.device) -> bool:
+def _triton_works(device: torch.device, dtype: torch.dtype) -> bool:
     if find_spec("triton") is None:
         return False
     try:
         from torsor.build.so3 import _triton
 
         with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
-            _triton.probe(device)
+            _triton.probe(device, dtype)
     except Exception as error:  # whatever Triton, its compiler or the driver raises
         warnings.warn(f"torsor's kernels do not run on {device}, plain PyTorch is used: {error}", stacklevel=4)
         return False

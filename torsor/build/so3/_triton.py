@@ -18,7 +18,7 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from torsor.build.so3._forms import Blocks, Form, Layout, common_rows
-from torsor.build.so3._messages import Graph, Messages, rows_of
+from torsor.build.so3._messages import Graph, Link, Messages, rows_of
 
 LANES = 256
 """Lanes of a program of forms at most: two for each thread."""
@@ -363,10 +363,21 @@ def _ends(graph: Graph) -> _Ends:
     return _ENDS[graph]
 
 
-def probe(device: torch.device) -> None:
-    """Raises whatever is wrong with Triton on this device."""
-    given = torch.arange(3.0, device=device)
-    place, stride = torch.zeros(1, dtype=torch.int64, device=device), torch.ones(1, dtype=torch.int64, device=device)
-    packed = _packed(given[None], place, stride, 3)
-    if not torch.equal(packed[0], given):
-        raise RuntimeError(f"Triton copied {given.tolist()} to {packed[0].tolist()}")
+def probe(device: torch.device, dtype: torch.dtype) -> None:
+    """Raises unless a product and messages along edges come out on this device as plain PyTorch has them."""
+    generator = torch.Generator().manual_seed(0)
+    x, y, w, c = [torch.randn(*n, generator=generator, dtype=dtype) for n in ((4, 3, 5), (4, 3, 5), (4, 5), (3, 3, 3))]
+    components, block = Blocks(((0, 3, 1, 5),)), c.double().numpy()
+    layout = Layout(Form(np.argwhere(block), block.ravel(), block.shape), 3 * (components,))
+    messages = Messages([Link(5, 0, 0, 0, 0, block)], (15, 3, 5, 15))
+    source, target = torch.tensor([1, 0, 3, 1]), torch.tensor([2, 0, 1, 2])
+    edges = x[source], y[:, :, 0], w
+    sums = torch.einsum("eiu,ej,eu,ijk->eku", *edges, c)
+    expected = torch.einsum("biu,bju,ijk->bku", x, y, c), torch.zeros_like(x).index_add(0, target, sums)
+    flat = [t.flatten(1).to(device) for t in (x, y, *edges[1:])]
+    graph = Graph.of(source.to(device), target.to(device), 4, 4)
+    found = contract(layout, 2, (flat[0], flat[1], None), 5, 15), convolved(messages, graph, flat[0], *flat[2:])
+    for ours, right in zip(found, expected):
+        error = float((ours.cpu().view_as(right) - right).abs().max() / right.abs().max())
+        if not error < 100 * torch.finfo(dtype).eps:
+            raise RuntimeError(f"Triton is {error:.1e} from plain PyTorch in {dtype}")
