@@ -113,6 +113,10 @@ def test_crystals_stress_and_supercells():
     assert torch.allclose(large["forces"][:3], found["forces"])
     padded = model(x[None], species[None], cell=cell[None])
     assert torch.allclose(padded["forces"][0], found["forces"])
+    slab = model(x, species, cell=cell[None], pbc=torch.tensor([[True, True, False]]))
+    far = torch.tensor([1.0, 1.0, 10.0], dtype=torch.float64)[:, None]
+    assert torch.allclose(slab["forces"], model(x, species, cell=(far * cell)[None])["forces"])
+    assert not torch.allclose(slab["forces"], found["forces"])
 
 
 def test_neighbours_of_large_systems_are_those_of_small_ones(monkeypatch):

@@ -211,9 +211,9 @@ def test_edges_that_do_not_exist_are_refused(plain):
 @pytest.mark.compiler
 def test_threads_share_the_work_and_nothing_else():
     ours = SparseTensorProduct.from_e3nn(product("uvu", in2="0e+1o", shared_weights=False))
-    x, y = torch.randn(40, 84, requires_grad=True), torch.randn(300, 4, requires_grad=True)
-    w = torch.randn(300, ours.weight_numel, requires_grad=True)
-    graph = Graph.of(*torch.randint(0, 40, (2, 300)), 40, 40)
+    x, y = torch.randn(400, 84, requires_grad=True), torch.randn(4000, 4, requires_grad=True)
+    w = torch.randn(4000, ours.weight_numel, requires_grad=True)
+    graph = Graph.of(*torch.randint(0, 400, (2, 4000)), 400, 400)
     threads, found = torch.get_num_threads(), []
     try:
         for number in (1, 3):
