@@ -53,6 +53,63 @@ def test_a_product_that_would_be_slower_is_left(monkeypatch):
     assert isinstance(fast.product, o3.TensorProduct)
 
 
+def pair():
+    """Two products and what they act on."""
+    paths = [(0, 0, 0, "uvu", True), (1, 0, 1, "uvu", True)]
+    model = nn.ModuleList([o3.TensorProduct("4x0e+4x1o", "1x1o", "4x1o+4x0e", paths) for _ in range(2)])
+    return model, (torch.randn(5, 16), torch.randn(5, 3))
+
+
+def test_what_is_shared_stays_shared():
+    model, _ = pair()
+    model.append(model[0])
+    model[1].weight = model[0].weight
+    weight = model[0].weight
+    fast, report = accelerate(model, inplace=True, only_faster=False)
+    assert [swap.name for swap in report.swaps] == ["0", "1"]
+    assert fast[2] is fast[0]
+    assert fast[0].weight is fast[1].weight is weight  # an optimiser that holds it goes on
+
+
+def test_hooks_parametrizations_and_changed_forwards_are_kept():
+    class Doubled(o3.FullyConnectedTensorProduct):
+        def forward(self, x, y):
+            return 2 * super().forward(x, y)
+
+    class Double(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    model, (x, y) = pair()
+    model.append(Doubled("4x0e+4x1o", "1x1o", "4x0e"))
+    model.append(o3.TensorSquare("1x0e+1x1o"))
+    model.append(torch.jit.script(pair()[0][0]))
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    nn.utils.parametrize.register_parametrization(model[1], "weight", Double())
+    for check in (True, False):
+        fast, report = accelerate(model, check=check, only_faster=False)
+        assert dict(report.left) == {
+            "0": "it has hooks", "1": "its weights are parametrized", "2": "it has a forward of its own",
+            "3": "it has a forward of its own", "4": "it is scripted",
+        }  # fmt: skip
+        assert all(torch.equal(fast[n](x, y), model[n](x, y)) for n in (0, 1, 2, 4))
+
+
+def test_a_model_that_is_a_product_is_replaced():
+    model, (x, y) = pair()
+    fast, report = accelerate(model[0], only_faster=False)
+    assert isinstance(fast, SparseTensorProduct)
+    assert len(report.swaps) == 1
+    assert torch.allclose(fast(x, y), model[0](x, y), atol=1e-5)
+
+
+def test_a_derivative_that_is_no_number_is_refused(monkeypatch):
+    differences = iter([0.0, 0.0, float("nan"), 0.0])
+    monkeypatch.setattr(_accelerate, "_difference", lambda found, expected: next(differences))
+    with pytest.raises(RuntimeError, match=r"0: the replacement differs .* by 0.0e\+00 \(gradients nan\)"):
+        accelerate(pair()[0])
+
+
 @pytest.mark.parametrize("backend", ["torch", pytest.param("auto", marks=pytest.mark.compiler)])
 @pytest.mark.parametrize("ordered", [True, False])
 def test_messages_are_summed_over_the_edges_of_each_receiver(backend, ordered):
@@ -91,6 +148,7 @@ def test_sevennet_keeps_its_energies_and_forces():
     original, fast = (calculators.SevenNetCalculator("7net-l3i5", device="cpu") for _ in range(2))
     fast.model, report = accelerate(fast.model, inplace=True)
     assert sum("fused" in swap.kind for swap in report.swaps) == 5
+    fast.model.load_state_dict(original.model.state_dict())
     atoms = bulk("Si", cubic=True)
     atoms.rattle(0.1, seed=1)
     results = []

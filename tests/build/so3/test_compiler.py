@@ -46,6 +46,19 @@ def test_a_compiler_that_fails_is_reported_once(fresh, monkeypatch):
     assert not list((fresh / "kernels").glob("*.so"))
 
 
+def test_a_library_that_was_damaged_is_made_again(fresh, monkeypatch):
+    made = []
+    monkeypatch.setattr(_compiler, "compiler", lambda: "c++")
+    monkeypatch.setattr(_compiler, "_fingerprint", lambda found: "damaged")
+    monkeypatch.setattr(_compiler, "_compile", lambda found, real, path: made.append(path) or path.write_bytes(b""))
+    path = fresh / "kernels" / "so3-float-damaged.so"
+    path.parent.mkdir()
+    path.write_bytes(b"no library")
+    with pytest.warns(UserWarning, match="plain PyTorch is used"):  # what this compiler makes is no library either
+        assert _compiler.library(torch.float32) is None
+    assert made == [path]
+
+
 def test_other_dtypes_have_no_kernel():
     x = torch.ones(2, 1, 4, dtype=torch.bfloat16)
     assert _compiler.library(torch.bfloat16) is None

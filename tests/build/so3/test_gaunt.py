@@ -283,3 +283,14 @@ def test_the_product_compiles_whole_with_its_first_derivative(plain):
     compiled = torch.compile(energy, fullgraph=True, backend="aot_eager")
     expected = torch.autograd.grad(energy(x, y), x)[0]
     assert torch.allclose(torch.autograd.grad(compiled(x, y), x)[0], expected, atol=1e-5)
+
+
+def test_grids_have_positive_weights_and_give_them_away():
+    for degree in range(32):
+        for half in (False, True):
+            assert SphereGrid(degree, half=half).weights.min() > 0  # negative ones lose digits in single precision
+    grid = SphereGrid(4)
+    grid.points.zero_()
+    grid.weights.zero_()
+    assert grid.weights.sum().item() == pytest.approx(4 * math.pi)
+    assert grid.points.norm(dim=-1).allclose(torch.ones(len(grid), dtype=torch.float64))

@@ -87,6 +87,15 @@ def test_weights_per_row_and_rows_in_chunks():
         assert torch.allclose(a, b, atol=1e-3)
     with torch.no_grad():
         assert torch.allclose(layer(x, y, weight), expected, atol=1e-5)
+        assert torch.allclose(layer(x[0, 0], y[0, 0], weight[0, 0]), expected[0, 0], atol=1e-5)
+    for chunk in (0, -1):
+        with pytest.raises(ValueError, match=f"chunk must be 1 or more rows, or None; got {chunk}"):
+            GauntTensorProduct(EVEN, EVEN, chunk=chunk)
+
+
+def test_initial_weights_give_unit_variance_whatever_the_rank():
+    layer = GauntTensorProduct("4000x0e", "4000x0e", weights="cp", rank=3)
+    assert layer.to_path_weights().var().item() == pytest.approx(1, rel=0.2)
 
 
 def uuu(irreps, seed=0):

@@ -1,9 +1,13 @@
 """The exact Clebsch-Gordan product: e3nn's numbers with e3nn's weights, compiled and not."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
 from torsor.build.so3 import SparseTensorProduct
+from torsor.build.so3._messages import Graph
 
 o3 = pytest.importorskip("e3nn.o3", reason="e3nn is not installed: pip install torsor[e3nn]")
 
@@ -138,3 +142,85 @@ def test_bad_input(plain):
         ours(torch.ones(1, 6), torch.ones(1, 1), torch.ones(1, 3))
     with pytest.raises(TypeError, match="int64"):
         ours(torch.ones(1, 6).long(), torch.ones(1, 1), torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mode", ["uuu", "uvu"])
+def test_factors_of_different_dtypes_never_meet(mode, backend, plain):
+    y_irreps = IRREPS if mode == "uuu" else "0e+1o+1e"
+    ours = SparseTensorProduct.from_e3nn(product(mode, in2=y_irreps), backend=backend)
+    x, y = torch.randn(3, 84), torch.randn(3, ours.irreps_in2.dim())
+    expected = ours(x, y)
+    assert torch.allclose(copy.deepcopy(ours).float()(x, y), expected, atol=1e-4)  # weights follow the inputs
+    for other in (torch.float32, torch.bfloat16):
+        with pytest.raises(TypeError, match="x and y must have one dtype"):
+            ours(x, y.to(other))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(ours(x, y.float()), expected, atol=1e-4)
+        assert torch.allclose(ours(x.float(), y.float(), ours.weight.bfloat16()).double(), expected, rtol=0.1, atol=0.1)
+    with pytest.raises(ValueError, match="weight must be on the device of x, cpu; got meta"):
+        ours(x, y, ours.weight.to("meta"))
+
+
+@pytest.mark.parametrize("mode", ["uuu", "uvu"])
+def test_a_product_that_was_used_can_be_copied_and_pickled(mode):
+    ours = SparseTensorProduct.from_e3nn(product(mode, in2=IRREPS if mode == "uuu" else "0e+1o+1e"))
+    x, y = torch.randn(3, 84), torch.randn(3, ours.irreps_in2.dim())
+    expected = ours(x, y)
+    for again in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        assert torch.equal(again(x, y), expected)
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_what_e3nn_saved_is_loaded(external):
+    options = {"shared_weights": False, "internal_weights": False} if external else {}
+    theirs = product("uvu", in2="0e+1o", **options)
+    ours = SparseTensorProduct.from_e3nn(theirs)
+    saved = theirs.state_dict()
+    if not external:
+        saved["weight"] = torch.randn_like(saved["weight"])
+    ours.load_state_dict(saved)
+    assert external or torch.equal(ours.weight, saved["weight"])
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        ours.load_state_dict({**saved, "weights": torch.ones(1)})
+
+
+def test_degrees_beyond_the_room_of_the_kernel():
+    ours = SparseTensorProduct("2x2e", "30e", "2x32e", [(0, 0, 0, "uvu", True)])
+    assert ours._tables() is None
+    assert ours(torch.randn(3, 10), torch.randn(3, 61)).isfinite().all()
+
+
+def test_no_copies_give_no_numbers():
+    ours = SparseTensorProduct("0x0e", "0x0e", "0x0e", [(0, 0, 0, "uuu", True)])
+    assert ours(torch.zeros(4, 0), torch.zeros(4, 0)).shape == (4, 0)
+
+
+def test_edges_that_do_not_exist_are_refused(plain):
+    ours = SparseTensorProduct.from_e3nn(product("uvu", in2="0e+1o"))
+    x, y, ends = torch.randn(4, 84), torch.randn(2, 4), torch.tensor([0, 3])
+    for source, target, name in ((ends + 1, ends, "source"), (ends, ends + 1, "target"), (ends - 1, ends, "source")):
+        with pytest.raises(IndexError, match=f"{name} must be in 0..3"):
+            Graph.of(source, target, 4, 4)
+    graph = Graph.of(ends, ends, 4, 4)
+    for x_, y_ in ((x[:3], y), (x, y[:1])):
+        with pytest.raises(ValueError, match="x, y and weight must have a row for each sender, 4, and each edge, 2"):
+            ours.convolve(x_, y_, None, graph)
+
+
+@pytest.mark.compiler
+def test_threads_share_the_work_and_nothing_else():
+    ours = SparseTensorProduct.from_e3nn(product("uvu", in2="0e+1o", shared_weights=False))
+    x, y = torch.randn(400, 84, requires_grad=True), torch.randn(4000, 4, requires_grad=True)
+    w = torch.randn(4000, ours.weight_numel, requires_grad=True)
+    graph = Graph.of(*torch.randint(0, 400, (2, 4000)), 400, 400)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            z = ours.convolve(x, y, w, graph)
+            found.append([z, *torch.autograd.grad(z.square().sum(), (x, y, w))])
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(*found):
+        assert torch.allclose(a, b, atol=1e-10)

@@ -59,12 +59,12 @@ class AccelerationReport:
 class FusedConvolution(nn.Module):
     """SevenNet's convolution without stored messages: gather, product and sum over neighbours in one pass.
 
-    It takes over the radial network, the denominator and the keys of the module that it replaces.
+    It takes over the radial network, the denominator and the keys of the module that it replaces, under their names.
     """
 
     def __init__(self, original: Any, product: SparseTensorProduct) -> None:
         super().__init__()
-        self.product, self.weight_nn, self.denominator = product, original.weight_nn, original.denominator
+        self.convolution, self.weight_nn, self.denominator = product, original.weight_nn, original.denominator
         self.key_x, self.key_filter = original.key_x, original.key_filter
         self.key_weight_input, self.key_edge_idx = original.key_weight_input, original.key_edge_idx
 
@@ -73,7 +73,7 @@ class FusedConvolution(nn.Module):
         x, (target, source) = data[self.key_x], data[self.key_edge_idx]
         graph = Graph.of(source, target, len(x), len(x))
         weight = self.weight_nn(data[self.key_weight_input])
-        data[self.key_x] = self.product.convolve(x, data[self.key_filter], weight, graph) / self.denominator
+        data[self.key_x] = self.convolution.convolve(x, data[self.key_filter], weight, graph) / self.denominator
         return data
 
 
@@ -85,14 +85,17 @@ def accelerate(
     check: bool = True,
     only_faster: bool = True,
 ) -> tuple[nn.Module, AccelerationReport]:
-    """The model with every tensor product of e3nn replaced by a `SparseTensorProduct` with the same weights.
+    """The model with every tensor product of e3nn replaced by a `SparseTensorProduct` that holds the same weights.
 
     SevenNet's convolutions become one pass over the edges, in which no message is stored. Everything else stays as it
-    is. e3nn's classes are found by their names; neither e3nn nor SevenNet is imported.
+    is: parameters are the same objects, what is shared stays shared, a `state_dict` of the original can be loaded.
+    Products with hooks, with parametrized weights or with a `forward` of their own are left, and so are scripted ones.
+    e3nn's classes are found by their names; neither e3nn nor SevenNet is imported.
 
     Arguments:
         model: any module.
-        inplace: change the model itself; by default a copy is changed.
+        inplace: change the model itself; by default a copy is changed. For a model that is itself a product the
+            replacement is returned.
         backend: see `SparseTensorProduct`.
         check: compare each replacement with the original on random inputs, values and derivatives, and time both.
         only_faster: leave a module where the check finds its replacement slower, and say so in the report. A fused
@@ -111,36 +114,70 @@ def accelerate(
     """
     model = model if inplace else copy.deepcopy(model)
     swaps, left = [], []
+    root = nn.ModuleList([model])
     modules: list[tuple[str, Any]] = list(model.named_modules())
     for name, module in modules:
-        if not _is_tensor_product(module) or name == "":
+        if not _is_tensor_product(module):
             continue
-        modes = {ins.connection_mode for ins in module.instructions}
-        if modes - set(MODES):
-            left.append((name, f"it has {', '.join(sorted(modes - set(MODES)))} instructions"))
-            continue
-        if not module.instructions or module.irreps_out.dim == 0:
-            left.append((name, "it has no output"))
-            continue
-        product = SparseTensorProduct.from_e3nn(module, backend=backend)
-        found = _compare(name, module, product) if check else {}
         parent_name, _, child = name.rpartition(".")
         parent = model.get_submodule(parent_name)
-        kind = "+".join(sorted(modes))
-        fused = _is_sevennet_convolution(parent) and child == "convolution"
+        name = name or type(module).__name__
+        reason = _why_not(module)
+        if reason is not None:
+            left.append((name, reason))
+            continue
+        product = SparseTensorProduct.from_e3nn(module, backend=backend)
+        if product.weight is not None:
+            product.weight = module.weight  # the same object, for optimisers and for others that share it
+        found = _compare(name, module, product) if check else {}
+        kind = "+".join(sorted({ins.connection_mode for ins in module.instructions}))
+        fused = _is_sevennet_convolution(parent) and child == "convolution" and not _has_hooks(parent)
         if check and only_faster and not fused and found["after"] > found["before"]:
             left.append((name, f"ours is slower: {found['before']:.3g} -> {found['after']:.3g} ms"))
             continue
         if fused:
-            product, kind = FusedConvolution(parent, product), f"{kind} along edges, fused"
-            parent_name, _, child = parent_name.rpartition(".")
-            parent = model.get_submodule(parent_name)
-        setattr(parent, child, product.train(module.training))
+            kind = f"{kind} along edges, fused"
+            _exchange(root, parent, FusedConvolution(parent, product).train(parent.training))
+        _exchange(root, module, product)
         swaps.append(Swap(name, kind, len(module.instructions), **found))
-    return model, AccelerationReport(tuple(swaps), tuple(left))
+    return root[0], AccelerationReport(tuple(swaps), tuple(left))
+
+
+def _exchange(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """One module for another, everywhere that it stands."""
+    for parent in list(root.modules()):
+        for child, module in list(parent._modules.items()):
+            if module is old:
+                setattr(parent, child, new)
+
+
+def _why_not(module: Any) -> str | None:
+    """Why a tensor product cannot be replaced, if so."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "it is scripted"
+    others = {ins.connection_mode for ins in module.instructions} - set(MODES)
+    if others:
+        return f"it has {', '.join(sorted(others))} instructions"
+    if not module.instructions or module.irreps_out.dim == 0:
+        return "it has no output"
+    defines = next(kind for kind in type(module).__mro__ if "forward" in vars(kind))
+    if defines.__name__ != "TensorProduct" or "forward" in vars(module):
+        return "it has a forward of its own"
+    if _has_hooks(module):
+        return "it has hooks"
+    if torch.nn.utils.parametrize.is_parametrized(module):
+        return "its weights are parametrized"
+    return None
+
+
+def _has_hooks(module: Any) -> bool:
+    kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(kinds)
 
 
 def _is_tensor_product(module: Any) -> bool:
+    if isinstance(module, torch.jit.ScriptModule):
+        return str(module.original_name).endswith("TensorProduct")
     return any(
         kind.__name__ == "TensorProduct" and kind.__module__.startswith("e3nn.o3") for kind in type(module).__mro__
     )
@@ -163,20 +200,19 @@ def _compare(name: str, theirs: Any, ours: SparseTensorProduct) -> dict[str, flo
     if theirs.weight_numel and not theirs.internal_weights:
         inputs.append(draw(*(() if theirs.shared_weights else (ROWS,)), theirs.weight_numel))
     probe = draw(ROWS, theirs.irreps_out.dim)
+    own = [p for p in ours.parameters() if p.requires_grad]
 
     def evaluate(product: Callable) -> list[Tensor]:
         leaves = [v.detach().requires_grad_() for v in inputs]
-        # a subclass such as a tensor square may take its first input twice
         out = product(*leaves)
-        return [out.detach(), *torch.autograd.grad((out * probe).sum(), leaves)]
+        return [out.detach(), *torch.autograd.grad((out * probe).sum(), [*leaves, *own])]
 
-    parent = super(type(theirs), theirs) if type(theirs).__name__ == "TensorSquare" else theirs
     with torch.enable_grad():
-        (expected, *theirs_back), (found, *ours_back) = evaluate(parent.forward), evaluate(ours)
-        before, after = _milliseconds(lambda: evaluate(parent.forward), lambda: evaluate(ours))
+        (expected, *theirs_back), (found, *ours_back) = evaluate(theirs), evaluate(ours)
+        before, after = _milliseconds(lambda: evaluate(theirs), lambda: evaluate(ours))
     value = _difference(found, expected)
-    gradient = max(_difference(a, b) for a, b in zip(ours_back, theirs_back))
-    if not max(value, gradient) <= TOLERANCE:
+    gradient = float(torch.tensor([_difference(a, b) for a, b in zip(ours_back, theirs_back)]).max())  # NaN stays
+    if not (value <= TOLERANCE and gradient <= TOLERANCE):
         raise RuntimeError(
             f"{name}: the replacement differs from the original by {value:.1e} (gradients {gradient:.1e}), "
             f"more than {TOLERANCE:.0e}"

@@ -88,6 +88,14 @@ def _load(real: str) -> ctypes.CDLL | None:
     folder = cache_folder() / "kernels"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"so3-{real}-{_fingerprint(found)}.so"
+    try:
+        return _made(found, real, path)
+    except OSError:
+        path.unlink()  # no library any more, as after a full disk: made once more
+        return _made(found, real, path)
+
+
+def _made(found: str, real: str, path: Path) -> ctypes.CDLL:
     if not path.exists():
         # one process compiles, the others wait; the file appears whole or not at all
         with FileLock(path.with_suffix(".lock")):

@@ -82,6 +82,8 @@ class GauntTensorProduct(nn.Module):
             raise ValueError(f'rank must be 1 or more, and 1 unless weights="cp"; got {rank!r}')
         if internal_weights and not shared_weights:
             raise ValueError("internal_weights must be False where shared_weights is False")
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be 1 or more rows, or None; got {chunk}")
         self.irreps_in1, self.irreps_in2 = as_irreps(irreps_in1, "irreps_in1"), as_irreps(irreps_in2, "irreps_in2")
         if irreps_out is None:
             out = all_outputs(self.irreps_in1, self.irreps_in2, antisymmetric is not False)
@@ -132,7 +134,7 @@ class GauntTensorProduct(nn.Module):
             out = x.new_empty(len(x), self.irreps_out.dim())
             for piece, a in zip(pieces, arguments):
                 out[piece] = self._product(*a)
-        return out.unflatten(0, batch) if len(batch) != 1 else out
+        return out.view(*batch, out.shape[-1])
 
     def to_path_weights(self, weight: Float[Tensor, ...] | None = None) -> Float[Tensor, "... paths channels"]:
         """The weight of each of `paths` on `wigner_3j`, normalisation included: what a CG product would carry."""

@@ -54,15 +54,19 @@ class SphereGrid:
     @property
     def points(self) -> Float[Tensor, "n 3"]:
         """Unit vectors, float64."""
-        return constants(quadrature, self.degree, self.rule, self.half, dtype=torch.float64, device=CPU)[0]
+        return self._rule[0].clone()
 
     @property
     def weights(self) -> Float[Tensor, " n"]:
         """They sum to 4 pi, float64."""
-        return constants(quadrature, self.degree, self.rule, self.half, dtype=torch.float64, device=CPU)[1]
+        return self._rule[1].clone()
+
+    @property
+    def _rule(self) -> tuple[Tensor, ...]:
+        return constants(quadrature, self.degree, self.rule, self.half, dtype=torch.float64, device=CPU)
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return len(self._rule[1])
 
     def __repr__(self) -> str:
         return f"SphereGrid({self.degree}, {self.rule!r}, half={self.half})"

@@ -21,6 +21,8 @@ from torsor.build.so3._tables import constants
 
 HIGHEST = 6
 """Degree of x up to which the kernel is unrolled."""
+HIGHEST_OUT = 31
+"""Degree of z up to which the kernel has room for a row of sums."""
 
 
 class _CMessages(ctypes.Structure):
@@ -99,6 +101,9 @@ class Graph:
     @classmethod
     def of(cls, source: Tensor, target: Tensor, senders: int, receivers: int) -> Graph:
         source, target = source.long().contiguous(), target.long()
+        for name, end, count in (("source", source, senders), ("target", target, receivers)):
+            if len(end) and (int(end.min()) < 0 or int(end.max()) >= count):
+                raise IndexError(f"{name} must be in 0..{count - 1}; got {int(end.min())}..{int(end.max())}")
         order = None if bool((target[1:] >= target[:-1]).all()) else target.argsort(stable=True)
         count = torch.bincount(target, minlength=receivers)
         return cls(source, torch.nn.functional.pad(count.cumsum(0), (1, 0)), order, senders, receivers)

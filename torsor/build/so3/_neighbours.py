@@ -69,7 +69,9 @@ def molecule_edges(positions: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"],
     """The edges within padded molecules, numbered by the atoms that the mask keeps."""
     x = positions.detach()
     # differences, not scalar products: those lose half of the digits
-    near = (x.unsqueeze(1) - x.unsqueeze(2)).square().sum(-1) < cutoff**2
+    square = (x.unsqueeze(1) - x.unsqueeze(2)).square().sum(-1)
+    # what is not finite is near, so that it shows in the energy
+    near = (square < cutoff**2) | ~square.isfinite()
     near = near & mask.unsqueeze(1) & mask.unsqueeze(2) & ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
     number = (mask.flatten().cumsum(0) - 1).view_as(mask)
     molecule, target, source = near.nonzero().unbind(1)

@@ -123,14 +123,15 @@ class GauntPotential(nn.Module):
             species: atomic numbers.
             mask: which rows of padded structures are atoms; the others get no force.
             batch: for a list, to which structure an atom belongs; by default there is one.
-            edge_index: for a list, pairs (neighbour, centre) to use instead of looking for them.
+            edge_index: for a list, pairs (neighbour, centre) to use instead of looking for them; not where `pbc`.
             cell: rows are lattice vectors; without it the structures are molecules.
             pbc: along which lattice vectors they repeat; by default all.
             stress: compute it; needs a cell.
 
         Raises:
             ValueError: shapes that do not belong together, a species that the model does not know, two atoms in one
-                place, a stress without a cell.
+                place, a stress without a cell, edges that are given for structures that repeat.
+            TypeError: positions in another dtype than the model's.
         """
         if stress and cell is None:
             raise ValueError("stress needs a cell")
@@ -200,6 +201,8 @@ class GauntPotential(nn.Module):
                 "positions must be (B, n, 3) or (n, 3), and species the same without the last axis; "
                 f"got shapes {tuple(positions.shape)} and {tuple(species.shape)}"
             )
+        if positions.dtype != self.embedding.dtype:
+            raise TypeError(f"positions must be {self.embedding.dtype}, as the model is; got {positions.dtype}")
         shifts = None
         if positions.ndim == 3:
             if batch is not None or edge_index is not None:
@@ -219,8 +222,12 @@ class GauntPotential(nn.Module):
             count = len(cell) if cell is not None else 1 + int(batch.max()) if len(batch) else 0
         if cell is not None and cell.shape != (count, 3, 3):
             raise ValueError(f"cell must be ({count}, 3, 3); got shape {tuple(cell.shape)}")
+        if pbc is not None and pbc.shape != (count, 3):
+            raise ValueError(f"pbc must be ({count}, 3); got shape {tuple(pbc.shape)}")
         if edge_index is None:
             edge_index, shifts = self._edges(positions, batch, count, cell, pbc)
+        elif cell is not None and (pbc is None or bool(pbc.any())):
+            raise ValueError("edge_index must be left out where structures repeat: it does not say what it crosses")
         kinds = self.place[species.clamp(0, len(self.place) - 1)]  # type: ignore[index]
         if not torch.compiler.is_compiling() and bool((kinds < 0).any()):
             unknown = sorted(set(species[kinds < 0].tolist()))

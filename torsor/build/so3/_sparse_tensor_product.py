@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torsor.actions import Irreps, wigner_3j
 from torsor.build.so3._compiled import can_compile
 from torsor.build.so3._forms import Blocks, Contraction, Form, Layout
-from torsor.build.so3._messages import HIGHEST, Convolution, Graph, Link, Messages, Relayout
+from torsor.build.so3._messages import HIGHEST, HIGHEST_OUT, Convolution, Graph, Link, Messages, Relayout
 from torsor.build.so3._operators import contract_op, convolve_op, ends, known, relayout_op, traceable
 from torsor.build.so3._paths import as_irreps, couples
 from torsor.build.so3._product import check_dtype
@@ -67,6 +67,7 @@ class SparseTensorProduct(nn.Module):
 
     Raises:
         ValueError: an instruction that parity, the triangle rule, its mode or its multiplicities do not allow.
+        TypeError: when called with inputs of two dtypes; under autocast they meet in the wider one.
 
     Source: e3nn, Geiger and Smidt 2022 (arXiv 2207.09453), section 5.
 
@@ -145,7 +146,7 @@ class SparseTensorProduct(nn.Module):
         weight: Float[Tensor, ...] | None = None,
     ) -> Float[Tensor, "*batch dim3"]:
         """The product; `weight` replaces the layer's own, and is needed where it has none."""
-        weight = self._given_or_own(weight, x, y)
+        x, y, weight = self._checked(x, y, weight)
         shapes = [x.shape[:-1], y.shape[:-1]] + ([weight.shape[:-1]] if weight.ndim > 1 else [])
         batch = torch.broadcast_shapes(*shapes)
         x, y = (t.expand(*batch, -1).reshape(batch.numel(), t.shape[-1]) for t in (x, y))
@@ -161,16 +162,20 @@ class SparseTensorProduct(nn.Module):
         graph: Graph,
     ) -> Float[Tensor, "receivers dim3"]:
         """Gather, product and sum over the edges of each receiver, without storing a message where it is compiled."""
+        x, y, weight = self._checked(x, y, weight)
+        edges = len(graph.source)
+        if len(x) != graph.senders or len(y) != edges or (weight.ndim > 1 and len(weight) != edges):
+            rows = [len(x), len(y), *([len(weight)] if weight.ndim > 1 else [])]
+            wanted = f"a row for each sender, {graph.senders}, and each edge, {edges}"
+            raise ValueError(f"x, y and weight must have {wanted}; got {rows}")
         messages = self._compiled(x)
         if isinstance(messages, Messages):
-            weight = self._given_or_own(weight, x, y)
             weight = weight if weight.ndim > 1 else weight.expand(len(y), -1)
             z = Convolution.apply(messages, graph, Relayout.apply(self.irreps_in1, False, x), y, weight)
             return Relayout.apply(self.irreps_out, True, z)
         if self.backend != "torch" and traceable(x) and self._operator()[0] == "messages":
-            weight = self._given_or_own(weight, x, y)
             return self._traced(x, y, weight if weight.ndim > 1 else weight.expand(len(y), -1), ends(graph))
-        rows = self(x[graph.source], y, weight)
+        rows = self(x[graph.source], y, weight if self.weight_numel else None)
         target = torch.repeat_interleave(torch.arange(graph.receivers, device=x.device), graph.start.diff())
         rows = rows if graph.order is None else rows[graph.order]
         return rows.new_zeros(graph.receivers, rows.shape[-1]).index_add(0, target, rows)
@@ -253,6 +258,18 @@ class SparseTensorProduct(nn.Module):
         empty = [x.new_zeros(len(x), n * ir.dim) for n, ir in self.irreps_out]
         return torch.cat([x[:, :0], *[e if part is None else part for e, part in zip(empty, out)]], -1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fast": None}  # the tables hold addresses, and are made again
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *arguments: Any) -> None:
+        # what e3nn saves beside the weights
+        names = tuple(prefix + name for name in ("output_mask", "_compiled_main"))
+        theirs = [
+            key for key, v in state_dict.items()
+            if key.startswith(names) or (key == prefix + "weight" and self.weight is None and not v.numel())
+        ]  # fmt: skip
+        super()._load_from_state_dict({k: v for k, v in state_dict.items() if k not in theirs}, prefix, *arguments)
+
     def _compiled(self, x: Tensor) -> Messages | Layout | None:
         """The tables of the kernel that fits, if any."""
         return None if self.backend == "torch" or not can_compile(x) else self._tables()
@@ -265,6 +282,7 @@ class SparseTensorProduct(nn.Module):
     def _messages(self) -> Messages | None:
         degrees = [ir.l for _, ir in self.irreps_in1]
         fits = all(ins.connection_mode == "uvu" and ins.has_weight for ins in self.instructions)
+        fits = fits and max([0, *[ir.l for _, ir in self.irreps_out]]) <= HIGHEST_OUT
         if not (fits and self.instructions and all(n == 1 for n, _ in self.irreps_in2) and max(degrees) <= HIGHEST):
             return None
         at1, at2, at3 = (irreps.slices() for irreps in (self.irreps_in1, self.irreps_in2, self.irreps_out))
@@ -280,6 +298,8 @@ class SparseTensorProduct(nn.Module):
         counts = {n for irreps in (self.irreps_in1, self.irreps_in2, self.irreps_out) for n, _ in irreps}
         weighted = {ins.has_weight for ins in self.instructions}
         if {ins.connection_mode for ins in self.instructions} != {"uuu"} or len(counts) != 1 or len(weighted) != 1:
+            return None
+        if counts == {0}:
             return None
         first = [_first_components(irreps) for irreps in (self.irreps_in1, self.irreps_in2, self.irreps_out)]
         places, values = [], []
@@ -342,24 +362,32 @@ class SparseTensorProduct(nn.Module):
         total = {"element": sum(map(variance, same)), "path": variance(ins) * len(same), "none": 1}[path]
         return math.sqrt(alpha / (total or 1) * variances[2][ins.i_out] * ins.path_weight)
 
-    def _given_or_own(self, weight: Tensor | Sequence[Tensor] | None, x: Tensor, y: Tensor) -> Tensor:
+    def _checked(self, x: Tensor, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The factors in one dtype and on one device, which is all that the kernels can read."""
         for name, v, irreps in (("x", x, self.irreps_in1), ("y", y, self.irreps_in2)):
             check_dtype(name, v)
             if v.shape[-1:] != (irreps.dim(),):
                 raise ValueError(f"{name} must be (..., {irreps.dim()}) for {irreps}; got shape {tuple(v.shape)}")
         if x.device != y.device:
             raise ValueError(f"x and y must be on one device; got {x.device} and {y.device}")
+        if x.dtype != y.dtype:
+            if not torch.is_autocast_enabled(x.device.type):
+                raise TypeError(f"x and y must have one dtype; got {x.dtype} and {y.dtype}")
+            dtype = torch.promote_types(x.dtype, y.dtype)
+            x, y = x.to(dtype), y.to(dtype)
         if not self.weight_numel:
-            return x.new_zeros(0)
+            return x, y, x.new_zeros(0)
         if weight is None:
             if self.weight is None:
                 raise ValueError(f"weight must be given, (..., {self.weight_numel}): the product has none of its own")
             weight = self.weight
-        assert isinstance(weight, Tensor)
+        check_dtype("weight", weight)
+        if weight.device != x.device:
+            raise ValueError(f"weight must be on the device of x, {x.device}; got {weight.device}")
         if weight.shape[-1:] != (self.weight_numel,) or (self.shared_weights and weight.ndim != 1):
             shape = f"({self.weight_numel},)" if self.shared_weights else f"(..., {self.weight_numel})"
             raise ValueError(f"weight must be {shape}; got shape {tuple(weight.shape)}")
-        return weight
+        return x, y, weight.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out}, {self.weight_numel} weights"
