@@ -41,6 +41,9 @@ def test_claims_of_chirality_hold_or_fall_with_the_numbers():
     fallen = [claim.text for claim in study.claims(records(study, metrics(False)), "desk") if claim.holds is False]
     assert len(fallen) == 3
     assert all("bracket" in text for text in fallen)
+    answers = [study.answer(records(study, metrics(solved)), "desk") for solved in (True, False)]
+    assert [answer.recommended for answer in answers] == [chirality.BRACKET, None]
+    assert ["adds it" in str(answer) for answer in answers] == [True, False]
 
 
 def test_claims_of_the_potential_hold_or_fall_with_the_numbers():

@@ -133,17 +133,20 @@ class Chirality(Study):
     def answer(self, records: Sequence[Record], scale: str) -> Answer:
         if not done(records):
             return Answer(f"0 of {len(records)} trials ended.")
-        reasons = []
+        reasons, solved = [], []
         for task, key in ((TRIPLE, "r2"), (MIRROR, "accuracy"), (BLOCKS, "accuracy")):
-            scores = [mean(records, f"{task}: {method}", key) for method in METHODS]
-            if None not in scores:
+            without, with_it = (mean(records, f"{task}: {method}", key) for method in METHODS)
+            if without is not None and with_it is not None:
+                solved.append(with_it >= 0.98)
                 word = "R²" if key == "r2" else key
-                reasons.append(f"{task}: {word} {show(scores[0])} without the bracket, {show(scores[1])} with it.")
+                reasons.append(f"{task}: {word} {show(without)} without the bracket, {show(with_it)} with it.")
+        adds = bool(solved) and all(solved)
+        added = "The bracket adds it." if adds else "The bracket had too little training here."
         return Answer(
             "Gaunt products of true tensors give true tensors: what a mirror changes is out of their reach, however "
-            "long they are trained. The bracket adds it.",
+            f"long they are trained. {added}",
             tuple(reasons),
-            BRACKET if scale != "smoke" else None,
+            BRACKET if adds and scale != "smoke" else None,
         )
 
 
