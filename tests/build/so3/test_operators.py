@@ -124,3 +124,24 @@ def test_vmap_keeps_the_kernel_and_derivatives_give_way(monkeypatch):
     assert torch.allclose(torch.func.grad(energy)(x), expected, atol=1e-10)
     tangent = torch.randn_like(x)
     assert torch.allclose(torch.func.jvp(energy, (x,), (tangent,))[1], (expected * tangent).sum(), atol=1e-9)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_many_gradients_at_once_are_those_one_by_one():
+    y = torch.randn(2, 1, 4, dtype=torch.float64)
+    product = SparseTensorProduct(
+        "4x0e+4x1o", "0e+1o", "4x0e+4x1o", [(0, 0, 0, "uvu", True), (1, 1, 0, "uvu", True)], shared_weights=False
+    )
+    weight = torch.randn(2, product.weight_numel, dtype=torch.float64)
+    for f, x in (
+        (lambda x: gaunt_product(x, y, 1), torch.randn(2, 1, 4, dtype=torch.float64)),
+        (lambda x: product(x, y[:, 0], weight), torch.randn(2, 16, dtype=torch.float64)),
+    ):
+        one_by_one = torch.autograd.functional.jacobian(f, x)
+        assert torch.equal(torch.autograd.functional.jacobian(f, x, vectorize=True), one_by_one)
+        x.requires_grad_()
+        out = f(x)
+        rows = torch.eye(out.numel(), dtype=out.dtype).view(-1, *out.shape)
+        found = torch.vmap(lambda row: torch.autograd.grad(out, x, row, retain_graph=True)[0])(rows)  # noqa: B023
+        assert torch.allclose(found.view_as(one_by_one), one_by_one, atol=1e-14)

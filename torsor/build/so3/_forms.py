@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor, is_legacy_batchedtensor  # pyright: ignore[reportMissingModuleSource]
 
 from torsor.build.so3._compiler import library
 
@@ -169,6 +170,11 @@ def contract(layout: Layout, output: int, tensors: tuple[Tensor | None, ...], ch
     return out
 
 
+def is_batch(gradient: Tensor) -> bool:
+    """Whether this stands for many gradients at once, which the kernels cannot read and the operators can."""
+    return is_batchedtensor(gradient) or is_legacy_batchedtensor(gradient)
+
+
 def common_rows(tensors: list[Tensor]) -> int:
     """The rows of a contraction: one serves any number, none included."""
     return next((t.shape[0] for t in tensors if t.shape[0] != 1), 1)
@@ -187,17 +193,15 @@ class Contraction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return (
-            None,
-            None,
-            None,
-            None,
-            *derivatives(
-                ctx,
-                gradient.contiguous(),
-                lambda n, others: Contraction.apply(ctx.layout, n, ctx.channels, ctx.lengths, *others),
-            ),
-        )
+        def contracted(n: int, others: list[Tensor | None]) -> Tensor:
+            if is_batch(gradient):
+                from torsor.build.so3._operators import contract_op, known
+
+                tensors = [*others, None][:4]
+                return contract_op(known(ctx.layout), n, ctx.channels, ctx.lengths, *tensors)
+            return Contraction.apply(ctx.layout, n, ctx.channels, ctx.lengths, *others)
+
+        return None, None, None, None, *derivatives(ctx, gradient.contiguous(), contracted)
 
 
 def derivatives(

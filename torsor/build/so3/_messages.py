@@ -17,6 +17,7 @@ from torch import Tensor
 
 from torsor.actions import Irreps
 from torsor.build.so3._compiler import library
+from torsor.build.so3._forms import is_batch
 from torsor.build.so3._tables import constants
 
 HIGHEST = 6
@@ -176,6 +177,11 @@ class Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, y, w = ctx.saved_tensors
         needs = tuple(ctx.needs_input_grad[2:])
+        if is_batch(gradient):
+            from torsor.build.so3._operators import convolve_back_op, ends, known
+
+            found = convolve_back_op(known(ctx.messages), needs, x, y, w, gradient, *ends(ctx.graph))
+            return None, None, *[grad if needed else None for grad, needed in zip(found, needs)]
         return None, None, *ConvolutionBack.apply(ctx.messages, ctx.graph, needs, x, y, w, gradient)
 
 
@@ -225,6 +231,10 @@ class Relayout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
+        if is_batch(gradient):
+            from torsor.build.so3._operators import relayout_op
+
+            return None, None, relayout_op(str(ctx.irreps), not ctx.back, gradient)
         return None, None, Relayout.apply(ctx.irreps, not ctx.back, gradient)
 
 
