@@ -103,8 +103,8 @@ PAPERS = (
         2023,
         "2306.00356",
         "torsor.learn",
-        "partial",
-        "penalties, strengths, networks, discovery; on two seeds better than no penalty, not than RPP; more is to come",
+        "complete",
+        "penalties, strengths, networks, discovery without candidates; by evidence as good as the right hard constraint",
     ),
     Paper(
         5,
@@ -133,8 +133,8 @@ PAPERS = (
         2024,
         "2401.10216",
         "torsor.build.so3",
-        "partial",
-        "products, exact ones compiled, accelerate, convolutions, many-body bases, potentials; three seeds are to come",
+        "complete",
+        "products, exact ones compiled, accelerate, convolutions, many-body bases, potentials; Triton not run on a GPU",
     ),
     Paper(
         8,
