@@ -37,7 +37,7 @@ study: $(RUN)
 	@$(PY) -m torsor.cli study $(STUDY) --scale $(SCALE)
 
 test: $(TEST)
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(TEST)
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
