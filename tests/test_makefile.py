@@ -112,4 +112,4 @@ def test_the_manual_and_the_tests_share_the_environment(checkout):
 
 def test_the_two_commands_run_the_study_and_the_tests(checkout):
     assert make(checkout, "study").calls[-1] == "-m torsor.cli study nbody --scale desk"
-    assert make(checkout, "test").calls[-1] == "-m pytest -m not slow"
+    assert make(checkout, "test").calls[-1] == "-m pytest -n logical --maxprocesses 8 --dist loadfile -m not slow"
