@@ -350,6 +350,24 @@ def test_a_wrong_kernel_does_not_get_a_certificate():
         _kernel._certified(constraints, wrong, math.inf, None)
 
 
+@pytest.mark.parametrize("stretch", [10.0, 100.0, 400.0, 1e3, 1e4])
+def test_a_stretch_gives_the_rank_of_its_weights_or_none(stretch):
+    """Of six factors three must stretch and three shrink: 20 invariants; of four two and two: 6."""
+    group = MatrixGroup(discrete=torch.diag(torch.tensor([stretch, 1 / stretch], dtype=torch.float64))[None])
+    for rep, expected in ((T(2), 6), (T(3), 20)):
+        try:
+            assert rank(group, rep, rep) == expected
+        except RuntimeError as error:
+            assert "ambiguous rank" in str(error)
+            assert stretch ** (2 * rep.degree) > 1e10
+
+
+def test_a_long_generator_does_not_hide_what_its_short_side_forbids():
+    group = MatrixGroup(torch.diag(torch.tensor([1e11, 1], dtype=torch.float64))[None])
+    with pytest.raises(RuntimeError, match="ambiguous rank"):
+        equivariant_basis(group, Scalar(), V)
+
+
 def test_types_are_solved_once():
     _kernel.equivariant_kernel.cache_clear()
     equivariant_basis(O(3), 5 * V + 3 * V**2, V**2 + 7 * V.dual)
