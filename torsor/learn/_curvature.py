@@ -136,7 +136,7 @@ def _recorder(name: str, seen: list[tuple[str, Tensor, Tensor]]) -> Any:
     def record(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
         out = out if out.requires_grad else out.requires_grad_()  # of a frozen layer
         seen.append((name, _inputs(args[0].detach(), layer), out))
-        return out
+        return out.clone()  # what is done to it in place, as by nn.ReLU(inplace=True), happens to the copy
 
     return record
 
