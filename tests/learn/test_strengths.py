@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from tests.learn.planted import GROUPS, hard, least_squares, planted, ridges
 from torsor import learn
 from torsor.actions import Scalar, T, V
 from torsor.data import Samples
-from torsor.groups import SL, O
+from torsor.groups import SL, O, embed
 from torsor.learn import EvidenceRule, Fixed, PowerRule, fit_linear
 from torsor.learn._evidence import Share, fixed_point, forbidden_of
 
 GRID = torch.logspace(-2, 3, 60)
+about_z = embed(O(2), (0, 1), 3)
 
 
 def errors(n, tau, seeds, structured=True):
@@ -187,6 +189,45 @@ def test_a_sampled_penalty_is_the_mean_over_the_group_for_any_model():
     assert float(per(x).detach()) > 0
     numbers = per.epoch_end(1, 4)
     assert set(numbers) == {"residual_O(3)", f"residual_{GROUPS[0]}", "strength_O(3)", f"strength_{GROUPS[0]}"}
+
+
+def test_the_power_rule_looks_at_its_window_alone():
+    per = SimpleNamespace(history=[{"residuals": r} for r in ([0.01, 1.0], [1.0, 2.0], [3.0, 1.0])])
+    assert PowerRule(1.0, warmup=1.0, window=2).update(per, 3, 3).groups.tolist() == [1.0, 1.0]
+
+
+def test_as_many_parameters_are_determined_as_the_data_outweigh_the_prior_in():
+    forbidden = torch.diag(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))[None]
+    curvature = torch.diag(torch.tensor([1.0, 0.0, 6.0], dtype=torch.float64)).expand(2, 3, 3)
+    step = fixed_point(torch.ones(1).double(), 1.0, [Share(forbidden, curvature, torch.ones(2, 3).double())])
+    assert step.determined == pytest.approx(2 * (1 / 2 + 0 + 6 / 8))
+
+
+def test_the_evidence_does_not_depend_on_the_order_of_the_inputs():
+    x, y = torch.randn(30, 4) * torch.tensor([1.0, 2.0, 3.0, 20.0]), torch.randn(30, 3)
+    order, found = [3, 0, 1, 2], []
+    torch.manual_seed(0)
+    layer = learn.SoftLinear(V + Scalar(), V, [O(3), about_z])
+    other = learn.SoftLinear(Scalar() + V, V, [O(3), about_z])
+    with torch.no_grad():
+        other.weight.copy_(layer.weight[:, order])
+        other.bias.copy_(layer.bias)
+    for net, inputs in ((layer, x), (other, x[:, order])):
+        per = learn.PERegularizer(net)
+        per.epoch_end(5, 5, curvature=learn.curvature(net, [Samples(inputs, y)]))
+        found.append(per.strengths)
+    assert torch.allclose(*found, rtol=1e-4)
+
+
+def test_the_penalty_is_the_prior_and_counts_biases_where_it_is_asked_to():
+    layer, _ = layer_and_data()
+    for include_bias in (True, False):
+        per = learn.PERegularizer(layer, include_bias=include_bias)
+        left = layer.reps.residuals(layer.weight, layer.bias if include_bias else None)
+        squares = layer.weight.square().sum() + (layer.bias.square().sum() if include_bias else 0)
+        assert torch.allclose(per.residuals()[0], left)
+        assert torch.allclose(per(), (per.strengths * left).sum() + per.ridge * squares / 2, rtol=1e-5)
+    assert not torch.allclose(left, layer.per())
 
 
 def test_the_curvature_sees_frozen_layers_and_what_follows_before_it_is_changed_in_place():
