@@ -136,7 +136,7 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
     """f(X), (n, k), and the derivative of `f(g x) - g f(x)` along each generator, (n, k, directions)."""
     law.check(X, values=True)
     for _, x in law.slots(X):
-        if isinstance(x, Tensor) and x.is_floating_point():
+        if _is_real(x):
             check_precision("X", x)
     with torch.no_grad():
         out = law.call(f, X)
@@ -144,13 +144,12 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
     if not isinstance(out, Tensor):
         raise TypeError(f"f must return one tensor; got {type(out).__name__}")
     check_points(_different(law, X, len(out)), out[0].numel(), len(basis))
-    leaf = next(x for _, x in law.slots(X) if isinstance(x, Tensor) and x.is_floating_point())
+    leaf = next(x for _, x in law.slots(X) if _is_real(x))
     eye = torch.eye(basis.shape[-1], dtype=leaf.dtype, device=leaf.device)
     time = torch.zeros((), dtype=leaf.dtype, device=leaf.device)
 
-
     def along(A: Tensor, values: Tensor, inputs: Inputs, call: bool) -> tuple[Tensor, ...]:
-        """The derivatives of `f(g x)`, of the inputs and of the values that move with them; f only where it is called."""
+        """The derivatives of `f(g x)`, of inputs and of the values that move with them; f only where it is called."""
 
         def curve(t: Tensor) -> tuple[Tensor, ...]:
             g = eye + t * A
@@ -172,9 +171,9 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
 
     def anywhere() -> Tensor:
         """At random numbers in place of inputs and values."""
-        real = lambda x: isinstance(x, Tensor) and x.is_floating_point()
-        random = _tree.map(lambda x: torch.randn_like(x) if real(x) else x, X)
-        rows = [along(A, torch.randn_like(out), random, False)[1:] for A in basis.to(leaf)]
+        with torch.random.fork_rng(devices=[]):
+            random = _tree.map(lambda x: torch.randn_like(x) if _is_real(x) else x, (X, out))
+        rows = [along(A, random[1], random[0], False)[1:] for A in basis.to(leaf)]
         return torch.stack([torch.cat([x, y.flatten()]) for x, y in rows], -1)
 
     check_seen(torch.stack(moved, -1), torch.stack(turned, -1), anywhere)
@@ -184,8 +183,11 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
 
 def _numbers(law: Symmetry, X: Inputs) -> Tensor:
     """All inputs that are real numbers, on one axis."""
-    real = [x for _, x in law.slots(X) if isinstance(x, Tensor) and x.is_floating_point()]
-    return torch.cat([x.flatten() for x in real])
+    return torch.cat([x.flatten() for _, x in law.slots(X) if _is_real(x)])
+
+
+def _is_real(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
 
 
 def _on_copies(f: Callable[..., Any]) -> Callable[..., Any]:
