@@ -11,12 +11,11 @@ from tests.learn.planted import GROUPS, hard, least_squares, planted, ridges
 from torsor import learn
 from torsor.actions import Scalar, T, V
 from torsor.data import Samples
-from torsor.groups import SL, O, embed
+from torsor.groups import SL, O
 from torsor.learn import EvidenceRule, Fixed, PowerRule, fit_linear
 from torsor.learn._evidence import Share, fixed_point, forbidden_of
 
 GRID = torch.logspace(-2, 3, 60)
-about_z = embed(O(2), (0, 1), 3)
 
 
 def errors(n, tau, seeds, structured=True):
@@ -207,8 +206,8 @@ def test_the_evidence_does_not_depend_on_the_order_of_the_inputs():
     x, y = torch.randn(30, 4) * torch.tensor([1.0, 2.0, 3.0, 20.0]), torch.randn(30, 3)
     order, found = [3, 0, 1, 2], []
     torch.manual_seed(0)
-    layer = learn.SoftLinear(V + Scalar(), V, [O(3), about_z])
-    other = learn.SoftLinear(Scalar() + V, V, [O(3), about_z])
+    layer = learn.SoftLinear(V + Scalar(), V, GROUPS)
+    other = learn.SoftLinear(Scalar() + V, V, GROUPS)
     with torch.no_grad():
         other.weight.copy_(layer.weight[:, order])
         other.bias.copy_(layer.bias)
