@@ -154,7 +154,7 @@ def discrete_matrices(group: Group) -> Tensor:
 @full_precision
 def _defect(f: Callable[[Tensor], Tensor], X: Tensor, out: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """`J_f(x) A x - B f(x)` for each row, (n, dim_out)."""
-    again, moved = torch.func.jvp(f, (X,), (X @ A.mT,))
+    again, moved = torch.func.jvp(f, (X,), (X @ A.mT,))[:2]
     check_repeats(out, again)
     return (moved - out @ B.mT).detach()
 

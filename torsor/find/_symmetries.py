@@ -157,7 +157,7 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
             onto = law.act_output(g, values, inputs)
             return (law.call(f, moved) if call else onto), _numbers(law, moved), onto
 
-        here, change = torch.func.jvp(curve, (time,), (torch.ones_like(time),))
+        here, change = torch.func.jvp(curve, (time,), (torch.ones_like(time),))[:2]
         if call:
             check_repeats(values, here[0])
         return tuple(c.detach() for c in change)
