@@ -350,6 +350,24 @@ def test_a_wrong_kernel_does_not_get_a_certificate():
         _kernel._certified(constraints, wrong, math.inf, None)
 
 
+@pytest.mark.parametrize(("stretch", "known"), [(10.0, 3), (100.0, 2), (400.0, 1), (1e3, 1), (1e4, 1)])
+def test_a_stretch_gives_the_rank_of_its_weights_or_none(stretch, known):
+    """Half of the factors must stretch: 2 of 1 + 1, 6 of 2 + 2, 20 of 3 + 3. Beyond `known` rounding is too large."""
+    group = MatrixGroup(discrete=torch.diag(torch.tensor([stretch, 1 / stretch], dtype=torch.float64))[None])
+    for p, expected in enumerate((2, 6, 20), 1):
+        if p <= known:
+            assert rank(group, T(p), T(p)) == expected
+        else:
+            with pytest.raises(RuntimeError, match="ambiguous rank"):
+                rank(group, T(p), T(p))
+
+
+def test_a_long_generator_does_not_hide_what_its_short_side_forbids():
+    group = MatrixGroup(torch.diag(torch.tensor([1e11, 1], dtype=torch.float64))[None])
+    with pytest.raises(RuntimeError, match="ambiguous rank"):
+        equivariant_basis(group, Scalar(), V)
+
+
 def test_types_are_solved_once():
     _kernel.equivariant_kernel.cache_clear()
     equivariant_basis(O(3), 5 * V + 3 * V**2, V**2 + 7 * V.dual)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from torsor import find
-from torsor.actions import Point, Scalar, Tensor, Vector
+from torsor.actions import Point, Scalar, Tensor, V, Vector
 from torsor.data import inertia_law
 from torsor.groups import SO, O, Scaling, embed
 
@@ -67,6 +67,61 @@ def test_reflections_show_in_the_error_and_the_jump_and_not_in_the_level():
     assert found.breaking[1].error < 1e-12
 
 
+@pytest.mark.parametrize(("pitch", "name"), [(3.0, "so(2) with a shift along it"), (None, "so(3)")])
+def test_a_screw_is_no_rotation(pitch, name):
+    x = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def thread(x):
+        r = (x[:, 0] - 1).square() + x[:, 1].square()  # about an axis, or a centre, that is not the origin
+        if pitch is None:
+            return (r + x[:, 2].square()).unsqueeze(1)
+        turned = torch.atan2(x[:, 1], x[:, 0] - 1) - x[:, 2] / pitch
+        return (r + r * turned.sin()).unsqueeze(1)
+
+    assert find.symmetries(thread, x, Point(), Scalar(), d=3, starts=0).name == name
+
+
+def test_what_finite_elements_contradict_is_not_called_exact():
+    x = torch.randn(30, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    square = lambda x: x.square().sum(1, keepdim=True)
+    for f, words in (
+        (lambda x: x[:, :1].sign(), "must be what its derivative says"),
+        (lambda x: square(x) + x[:, :1].detach() ** 3, "must be what its derivative says"),
+        (lambda x: square(x) + (x[:, :1] > 0), "must be what its derivative says"),
+        (lambda x: torch.nn.functional.dropout(square(x)), "same values each time"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            find.lie_algebra(f, x, V, Scalar(), 3)
+        with pytest.raises(ValueError, match=words):
+            find.symmetries(f, x, Vector(), Scalar(), d=3)
+
+
+def test_a_plane_says_nothing_about_what_leaves_it(plain):
+    x = torch.randn(30, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    square = lambda x: x.square().sum(1, keepdim=True)
+    for off in (0.0, 1e-8):
+        flat = x * torch.tensor([1.0, 1.0, off])
+        with pytest.raises(ValueError, match="X must span the space: 3 of 9 directions"):
+            find.lie_algebra(square, flat, V, Scalar(), 3)
+        with pytest.raises(ValueError, match="X must span the space: 3 of 9 directions"):
+            find.symmetries(square, flat, Vector(), Scalar(), d=3)
+    assert find.lie_algebra(square, x * torch.tensor([1, 1, 1e-3]), V, Scalar(), 3).name == "so(3)"
+
+
+def test_a_function_may_change_its_argument():
+    x = torch.randn(30, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    square = lambda x: x.mul_(2).square().sum(1, keepdim=True)
+    assert find.lie_algebra(square, x, V, Scalar(), 3).name == "so(3)"
+    assert find.symmetries(square, x, Vector(), Scalar(), d=3).name == "so(3)"
+    assert torch.equal(x, before)
+
+
+def test_on_a_line_there_is_a_reflection():
+    x = torch.randn(9, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert find.lie_algebra(lambda x: x**2, x, V, Scalar(), 1, starts=2).count == 2
+
+
 def test_data_are_learned_and_the_floor_is_said():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(400, 2, 2, generator=generator)
@@ -74,8 +129,10 @@ def test_data_are_learned_and_the_floor_is_said():
     found = find.symmetries((x, y), inputs=NODE, output=Scalar(), candidates=[SO(2)])
     assert found.r2 > 0.9
     assert 0 < found.floor < 0.5
+    assert found.tol == found.floor
     assert found.breaking[0].level < 2 * found.floor
     assert "R²" in found.words
+    assert "Exact" not in found.words
     assert found.levels[-1] > 3 * found.floor
 
 

@@ -202,9 +202,15 @@ def test_bad_input_is_refused_in_words():
     two = torch.nn.Sequential(layer, SoftLinear(V, V, [O2xy]))
     with pytest.raises(ValueError, match="same groups"):
         PERegularizer(two)
+    per = PERegularizer(layer, strengths=Fixed(1.0))
+    with torch.no_grad():
+        layer.bias[0] = torch.nan
+    for act in (lambda: PERegularizer(layer), lambda: per.epoch_end(1, 2)):
+        with pytest.raises(ValueError, match="bias of the layer must be finite"):
+            act()
     with torch.no_grad():
         layer.weight[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match="weight of the layer must be finite"):
         PERegularizer(layer)
 
 

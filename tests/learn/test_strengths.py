@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from tests.learn.planted import GROUPS, hard, least_squares, planted, ridges
 from torsor import learn
 from torsor.actions import Scalar, T, V
 from torsor.data import Samples
-from torsor.groups import O
+from torsor.groups import SL, O
 from torsor.learn import EvidenceRule, Fixed, PowerRule, fit_linear
 from torsor.learn._evidence import Share, fixed_point, forbidden_of
 
@@ -189,6 +190,80 @@ def test_a_sampled_penalty_is_the_mean_over_the_group_for_any_model():
     assert set(numbers) == {"residual_O(3)", f"residual_{GROUPS[0]}", "strength_O(3)", f"strength_{GROUPS[0]}"}
 
 
+def test_the_power_rule_looks_at_its_window_alone():
+    per = SimpleNamespace(history=[{"residuals": r} for r in ([0.01, 1.0], [1.0, 2.0], [3.0, 1.0])])
+    assert PowerRule(1.0, warmup=1.0, window=2).update(per, 3, 3).groups.tolist() == [1.0, 1.0]
+
+
+def test_as_many_parameters_are_determined_as_the_data_outweigh_the_prior_in():
+    forbidden = torch.diag(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))[None]
+    curvature = torch.diag(torch.tensor([1.0, 0.0, 6.0], dtype=torch.float64)).expand(2, 3, 3)
+    step = fixed_point(torch.ones(1).double(), 1.0, [Share(forbidden, curvature, torch.ones(2, 3).double())])
+    assert step.determined == pytest.approx(2 * (1 / 2 + 0 + 6 / 8))
+
+
+def test_the_evidence_does_not_depend_on_the_order_of_the_inputs():
+    x, y = torch.randn(30, 4) * torch.tensor([1.0, 2.0, 3.0, 20.0]), torch.randn(30, 3)
+    order, found = [3, 0, 1, 2], []
+    torch.manual_seed(0)
+    layer = learn.SoftLinear(V + Scalar(), V, GROUPS)
+    other = learn.SoftLinear(Scalar() + V, V, GROUPS)
+    with torch.no_grad():
+        other.weight.copy_(layer.weight[:, order])
+        other.bias.copy_(layer.bias)
+    for net, inputs in ((layer, x), (other, x[:, order])):
+        per = learn.PERegularizer(net)
+        per.epoch_end(5, 5, curvature=learn.curvature(net, [Samples(inputs, y)]))
+        found.append(per.strengths)
+    assert torch.allclose(*found, rtol=1e-4)
+
+
+def test_the_penalty_is_the_prior_and_counts_biases_where_it_is_asked_to():
+    layer, _ = layer_and_data()
+    for include_bias in (True, False):
+        per = learn.PERegularizer(layer, include_bias=include_bias)
+        left = layer.reps.residuals(layer.weight, layer.bias if include_bias else None)
+        squares = layer.weight.square().sum() + (layer.bias.square().sum() if include_bias else 0)
+        assert torch.allclose(per.residuals()[0], left)
+        assert torch.allclose(per(), (per.strengths * left).sum() + per.ridge * squares / 2, rtol=1e-5)
+    assert not torch.allclose(left, layer.per())
+
+
+def test_the_curvature_sees_frozen_layers_and_what_follows_before_it_is_changed_in_place():
+    torch.manual_seed(0)
+    x = torch.randn(20, 3)
+    data = [Samples(x, x)]
+    found = []
+    for inplace, frozen in ((False, False), (True, False), (False, True), (True, True)):
+        torch.manual_seed(1)
+        net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(inplace=inplace), torch.nn.Linear(4, 3))
+        net[0].requires_grad_(not frozen)
+        found.append(learn.curvature(net, data).factors["0"][1])
+    assert all(torch.equal(other, found[0]) for other in found[1:])
+    mask = (net[0](x) > 0).float()
+    slope = net[2].weight.T @ net[2].weight
+    assert torch.allclose(found[0], (mask.T @ mask) * slope, atol=1e-5)
+
+
+def test_the_curvature_of_a_layer_counts_all_its_calls():
+    layer, x = torch.nn.Linear(3, 3, bias=False), torch.randn(20, 3)
+    twice = torch.nn.Sequential(layer, layer)
+    inputs, outputs = learn.curvature(twice, [Samples(x, x)]).factors["0"]
+    y, W = layer(x), layer.weight
+    assert torch.allclose(inputs, (x.T @ x + y.T @ y) / 40, atol=1e-6)
+    assert torch.allclose(outputs, 20 * (torch.eye(3) + W.T @ W), atol=1e-4)
+
+
+def test_a_step_that_hardly_moves_leaves_the_penalty_as_it_is():
+    """The strengths change their units with the noise that the scale is made of."""
+    layer, data = layer_and_data()
+    per = learn.PERegularizer(layer, strengths=EvidenceRule(start_at=3.0, damping=1e-9))
+    before = per().item()
+    per.epoch_end(5, 5, curvature=learn.curvature(layer, [data]))
+    assert per.scale != 3.0
+    assert per().item() == pytest.approx(before, rel=1e-4)
+
+
 @pytest.mark.usefixtures("plain")
 def test_bad_input_is_refused_in_words():
     for make, words in (
@@ -208,6 +283,9 @@ def test_bad_input_is_refused_in_words():
     ):
         with pytest.raises(ValueError, match=words):
             make()
+    mixed = learn.SoftLinear(T(1, 1), V, [O(3), SL(3)])
+    with pytest.raises(ValueError, match="same tensor types"):
+        learn.PERegularizer(mixed)
     layer, _ = layer_and_data()
     with pytest.raises(ValueError, match="curvature"):
         learn.PERegularizer(layer).epoch_end(5, 5)

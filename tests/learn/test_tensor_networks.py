@@ -113,6 +113,13 @@ def test_channels_are_shared_out_as_in_the_paper():
     assert [uniform_rep(n, O(3)).dim(O(3)) for n in range(60)] == list(range(60))
 
 
+def test_a_product_takes_no_more_copies_than_one_tensor_has_numbers():
+    products = Products((5 * Scalar() + 7 * V).canonical(O(3)).rep, O(3))
+    chosen = {name: len(sel) for name, sel in products.named_buffers()}
+    assert chosen
+    assert max(chosen.values()) == 3
+
+
 @pytest.mark.usefixtures("plain")
 def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match="gate must be"):

@@ -24,7 +24,11 @@ CUT = 1e-10
 """What counts as zero, relative to the largest eigenvalue (eigh) or singular value (svd)."""
 CLEAR_GAP = 1e4
 EXACT = 1e-9
-"""The largest entry of C Q that a certified basis may have, relative to the norm of the generator."""
+"""The largest entry of C Q that a certified basis may have."""
+ROUNDING = 100 * torch.finfo(torch.float64).eps
+"""What rounding adds to C Q, relative to the norm of the generator."""
+COARSE = 1e-3
+"""Rounding from which on a discrete generator is too large to be told from the identity beside it."""
 
 
 class Kernel(NamedTuple):
@@ -93,12 +97,24 @@ def _svd(active: list[Tensor], tol: float) -> tuple[Tensor, float]:
 def _certified(conditions: list[Constraint], vectors: Tensor, gap: float, tol: float | None) -> Kernel:
     """The kernel in a canonical basis, once its rank stands out and it satisfies the constraints."""
     rank = vectors.shape[1]
-    limit = EXACT if tol is None else max(EXACT, math.sqrt(tol))
-    sizes = [(c.apply(vectors).abs().max(), c.bound()) for c in conditions if rank]
-    left = max([float(rows) / bound for rows, bound in sizes if bound], default=0.0)
-    if gap < CLEAR_GAP or left > limit:
-        raise AmbiguousRank(f"ambiguous rank r={rank}, gap={gap:.3g}, max |C Q| = {left:.3g}")
+    exact = EXACT if tol is None else max(EXACT, math.sqrt(tol))
+    worst = max((_excess(c, vectors, exact) for c in conditions if rank), default=0.0)
+    if gap < CLEAR_GAP or worst > 1:
+        raise AmbiguousRank(f"ambiguous rank r={rank}, gap={gap:.3g}, |C Q| at {worst:.3g} of its limit")
     return _canonical(vectors, gap)
+
+
+def _excess(condition: Constraint, vectors: Tensor, exact: float) -> float:
+    """The largest entry of C Q over the limit: `exact`, for short generators relative to their norm, and for long ones
+    no less than rounding. A generator of the algebra has no length of its own; a discrete one has that of the identity,
+    which rounding must not reach."""
+    bound = condition.bound()
+    if not bound:
+        return 0.0
+    if isinstance(condition, Fixed) and ROUNDING * bound > max(COARSE, exact):
+        return math.inf
+    left = float(condition.apply(vectors).abs().max())
+    return left / max(exact * min(bound, 1.0), ROUNDING * bound)
 
 
 def _canonical(vectors: Tensor, gap: float) -> Kernel:

@@ -21,6 +21,9 @@ SMALL = 0.4
 NEARLY = 0.1
 """How far the generators of an approximate symmetry may be from those of the algebra that is named."""
 
+LEARNED = 0.5
+"""A network with a smaller held-out R² says little about the data."""
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -170,8 +173,12 @@ def algebra_report(
     names: Sequence[str] = (),
     jumps: Sequence[float] = (),
     search: Callable[[Tensor, float], tuple[list[Component], int]] | None = None,
+    verify: Callable[[Tensor, float], None] | None = None,
 ) -> AlgebraReport:
-    """The report on the defects (n, ..., directions) of the generators in `basis` (directions, m, m), orthonormal."""
+    """The report on the defects (n, ..., directions) of the generators in `basis` (directions, m, m), orthonormal.
+
+    Given the exact generators and the limit, `verify` refuses what they have not kept and `search` finds components.
+    """
     if tol is not None and not (math.isfinite(tol) and tol > 0):
         raise ValueError(f"tol must be positive; got {tol}")
     if not bool(defect.isfinite().all()):
@@ -193,6 +200,8 @@ def algebra_report(
         for s, pair, g, kind in zip(values, intervals, generators, kinds, strict=True)
     )
     dim, nearly = kinds.count("exact"), kinds.count("approximate")
+    if verify is not None:
+        verify(generators[:dim], limit)
     name, wider = name_of(generators[:dim]), name_of(generators[: dim + nearly], NEARLY)
     breaking = []
     for i, span in enumerate(_spans(candidates, basis)):
@@ -286,7 +295,8 @@ def _words(
     r2: float | None,
     floor: float | None,
 ) -> str:
-    said = [f"Exact: {name} ({dim} of {len(directions)} generators)." if dim else "No exact symmetry."]
+    exact = "Exact" if floor is None else "Not told from exact"
+    said = [f"{exact}: {name} ({dim} of {len(directions)} generators)." if dim else "No exact symmetry."]
     if nearly:
         levels = ", ".join(f"{d.level:.2g}" for d in directions[dim : dim + nearly])
         said.append(f"Approximate: {nearly} more, together {wider}; broken at the levels {levels}.")
@@ -294,9 +304,11 @@ def _words(
         said.append(f"All others are broken, at {directions[dim + nearly].level:.2g} or more.")
     for b in breaking:
         broken = f"broken at the level {b.level:.2g}" if b.level > b.jump else f"broken by {b.jump:.2g} at one element"
-        said.append(f"{b.group}: {'exact' if b.inside else broken}.")
+        said.append(f"{b.group}: {exact.lower() if b.inside else broken}.")
     if r2 is not None:
         said.append(f"Read off a network with R² {r2:.4f}: levels below {floor:.2g} cannot be told from zero.")
+        if r2 < LEARNED:
+            said.append("It has learned too little to speak for the data.")
     return " ".join(said)
 
 

@@ -92,7 +92,7 @@ def _descend(defect: Callable[[Tensor], Tensor], h: Tensor, tol: float) -> tuple
     """A local minimum of `|defect(h)|` on O(d), by Levenberg and Marquardt."""
     basis = _rotations(len(h))
     residual, damping = defect(h), 1e-2
-    for _ in range(STEPS):
+    for _ in range(STEPS if len(basis) else 0):  # on a line nothing turns
         columns = []
         for A in basis:
 

@@ -103,11 +103,23 @@ def _affine(generators: Tensor, same: float) -> str:
     moved = len(generators) - len(rest)
     linear = _orthonormal(rest[:, :-1, :-1], same)
     words = [] if not len(linear) else [_linear(linear, same)]
+    if len(rest) and not _has_centre(rest, moved, same):
+        words[-1] += " with a shift along it"
     if moved == m - 1:
         words.append("translations")
     elif moved:
         words.append(f"{moved} of {m - 1} translations")
     return " + ".join(words)
+
+
+def _has_centre(rest: Tensor, moved: int, same: float) -> bool:
+    """Whether generators (k, m, m) that are no translations leave one point where it is; with translations beside them
+    any shift of theirs is taken for one of those."""
+    if moved:
+        return True
+    rows, shifts = rest[:, :-1, :-1].flatten(0, 1), rest[:, :-1, -1].flatten()
+    centre = torch.linalg.lstsq(rows, -shifts[:, None], driver="gelsd").solution
+    return bool((rows @ centre + shifts[:, None]).abs().max() < same)
 
 
 def _without(generators: Tensor, others: Tensor, same: float) -> Tensor:

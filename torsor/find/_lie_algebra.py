@@ -11,6 +11,7 @@ from torch import Tensor
 from torsor.actions import Rep
 from torsor.find._algebra_report import AlgebraReport, algebra_report
 from torsor.find._components import Component, components
+from torsor.find._finite import check_finite_elements, check_repeats, check_seen
 from torsor.groups import GL, Group
 from torsor.groups._precision import full_precision
 
@@ -37,7 +38,8 @@ def lie_algebra(
     `starts` says so.
 
     Arguments:
-        f: takes (n, dim_in), returns (n, dim_out), row by row; differentiable. Only Jacobian-vector products are taken.
+        f: takes (n, dim_in), returns (n, dim_out), row by row; differentiable, and the same each time. Only
+            Jacobian-vector products are taken; what they call exact is tried at finite elements.
         X: where to look, in float32 or float64: a few times d^2 / dim_out points that the data visit.
         rep_in, rep_out: how matrices of R^d act on inputs and outputs. `T(2)` and `T(1, 1)` differ: for all of gl(d)
             nothing is identified as for orthogonal groups.
@@ -50,8 +52,9 @@ def lie_algebra(
         generator: of the resamples and the starts; seeded with 0 by default.
 
     Raises:
-        ValueError: shapes that do not fit, NaN, f is 0, tol is not positive, or fewer different points than it takes
-            to tell d^2 directions apart.
+        ValueError: shapes that do not fit, NaN, f is 0, tol is not positive; fewer different points than it takes to
+            tell d^2 directions apart, or points in a plane; f changes from call to call, or has steps or detached
+            parts, so that finite elements disagree with its derivative.
         TypeError: a candidate acts on another space, or X is neither float32 nor float64.
 
     Source: Otto et al. 2023 (arXiv 2311.00212), section 5, for the null space; Gruver et al. 2023 (arXiv 2210.02984)
@@ -82,12 +85,15 @@ def lie_algebra(
     like = {"dtype": X.dtype, "device": X.device}
     into = rep_in.dmatrix(group, v).to(**like)
     onto = rep_out.dmatrix(group, v).to(**like)
+    f = _on_a_copy(f)
     with torch.no_grad():
         out = f(X)
     if not isinstance(out, Tensor) or tuple(out.shape) != (len(X), rep_out.dim(group)):
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(f"f must return ({len(X)}, {rep_out.dim(group)}) for {rep_out} on R^{d}; got {got}")
     defect = torch.stack([_defect(f, X, out, A, B) for A, B in zip(into, onto, strict=True)], -1)
+    moved, turned = (torch.einsum("kij,nj->nik", m, x).flatten(0, 1) for m, x in ((into, X), (onto, out)))
+    check_seen(moved, turned, lambda: torch.cat([into.flatten(1).mT, onto.flatten(1).mT]))
     basis = group.basis(torch.float64).to(X.device)
     spans, jumps = [], []
     size = out.norm()
@@ -110,9 +116,14 @@ def lie_algebra(
     def search(algebra: Tensor, limit: float) -> tuple[list[Component], int]:
         return components(jump, d, algebra.cpu(), limit, starts, random)
 
+    def verify(exact: Tensor, limit: float) -> None:
+        with torch.no_grad():
+            check_finite_elements(jump, exact.to(X), limit)
+
     return algebra_report(
-        defect, out, basis, tol, spans, resamples, random, names=names, jumps=jumps, search=search if starts else None
-    )
+        defect, out, basis, tol, spans, resamples, random, names=names, jumps=jumps,
+        search=search if starts else None, verify=verify,
+    )  # fmt: skip
 
 
 def check_precision(name: str, x: Tensor) -> None:
@@ -143,5 +154,11 @@ def discrete_matrices(group: Group) -> Tensor:
 @full_precision
 def _defect(f: Callable[[Tensor], Tensor], X: Tensor, out: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """`J_f(x) A x - B f(x)` for each row, (n, dim_out)."""
-    moved = torch.func.jvp(f, (X,), (X @ A.mT,))[1]
+    again, moved = torch.func.jvp(f, (X,), (X @ A.mT,))[:2]
+    check_repeats(out, again)
     return (moved - out @ B.mT).detach()
+
+
+def _on_a_copy(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """f, which may change its argument."""
+    return lambda x: f(x.clone())

@@ -11,6 +11,7 @@ from torch import Tensor
 from torsor import _tree
 from torsor.find._algebra_report import AlgebraReport, algebra_report
 from torsor.find._components import Component, components
+from torsor.find._finite import check_finite_elements, check_repeats, check_seen
 from torsor.find._lie_algebra import check_points, check_precision
 from torsor.find._stand_in import StandIn, stand_in
 from torsor.groups import GL, Affine, Group
@@ -84,6 +85,7 @@ def symmetries(
     if X is None or inputs is None or output is None:
         raise TypeError("symmetries needs X, and the actions of inputs and output")
     X = as_inputs(X)
+    f = _on_copies(f)
     named = [c if isinstance(c, Symmetry) else Symmetry(c, inputs, output) for c in candidates]
     law = _everything(X, inputs, output, _space(X, inputs, output, named, d))
     basis = law.group.basis(torch.float64)
@@ -94,7 +96,6 @@ def symmetries(
     else:
         out, defect, floor = _defects_of_two(learned, law, X, basis)
         r2 = learned.r2
-    check_points(_different(law, X, len(out)), out.shape[1], len(basis))
     basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
     errors = [_error(f, s, X, samples, seed) for s in named]
     jumps = [_jump(f, s, X) for s in named]
@@ -107,9 +108,14 @@ def symmetries(
         linear = torch.stack(turns)[:, :d, :d] if turns else torch.zeros(0, d, d, dtype=torch.float64)
         return components(_defect_at(f, law, X), d, linear, limit, starts, generator)
 
+    @torch.no_grad()
+    def verify(exact: Tensor, limit: float) -> None:
+        check_finite_elements(_change_at(f, law, X), exact, limit)
+
     looked = search if starts and learned is None else None
+    tried = verify if learned is None else None
     return algebra_report(
-        defect, out, basis, tol, groups, resamples, generator, floor, r2, errors, names, jumps, looked
+        defect, out, basis, tol, groups, resamples, generator, floor, r2, errors, names, jumps, looked, tried
     )
 
 
@@ -130,40 +136,87 @@ def _defects(f: Callable[..., Any], law: Symmetry, X: Inputs, basis: Tensor) -> 
     """f(X), (n, k), and the derivative of `f(g x) - g f(x)` along each generator, (n, k, directions)."""
     law.check(X, values=True)
     for _, x in law.slots(X):
-        if isinstance(x, Tensor) and x.is_floating_point():
+        if _is_real(x):
             check_precision("X", x)
     with torch.no_grad():
         out = law.call(f, X)
     law.check_output(out, X)
     if not isinstance(out, Tensor):
         raise TypeError(f"f must return one tensor; got {type(out).__name__}")
-    leaf = next(x for _, x in law.slots(X) if isinstance(x, Tensor) and x.is_floating_point())
+    check_points(_different(law, X, len(out)), out[0].numel(), len(basis))
+    leaf = next(x for _, x in law.slots(X) if _is_real(x))
     eye = torch.eye(basis.shape[-1], dtype=leaf.dtype, device=leaf.device)
     time = torch.zeros((), dtype=leaf.dtype, device=leaf.device)
-    columns = []
-    for A in basis.to(leaf):
 
-        def difference(t: Tensor, A: Tensor = A) -> Tensor:
+    def along(A: Tensor, values: Tensor, inputs: Inputs, call: bool) -> tuple[Tensor, ...]:
+        """The derivatives of `f(g x)`, of inputs and of the values that move with them; f only where it is called."""
+
+        def curve(t: Tensor) -> tuple[Tensor, ...]:
             g = eye + t * A
-            return law.call(f, law.act(g, X)) - law.act_output(g, out, X)
+            moved = law.act(g, inputs)
+            onto = law.act_output(g, values, inputs)
+            return (law.call(f, moved) if call else onto), _numbers(law, moved), onto
 
-        change = torch.func.jvp(difference, (time,), (torch.ones_like(time),))[1]
-        columns.append(change.detach().reshape(len(change), -1))
+        here, change = torch.func.jvp(curve, (time,), (torch.ones_like(time),))[:2]
+        if call:
+            check_repeats(values, here[0])
+        return tuple(c.detach() for c in change)
+
+    columns, moved, turned = [], [], []
+    for A in basis.to(leaf):
+        change, inputs, onto = along(A, out, X, True)
+        columns.append((change - onto).reshape(len(onto), -1))
+        moved.append(inputs)
+        turned.append(onto.flatten())
+
+    def anywhere() -> Tensor:
+        """At random numbers in place of inputs and values."""
+        with torch.random.fork_rng(devices=[]):
+            random = _tree.map(lambda x: torch.randn_like(x) if _is_real(x) else x, (X, out))
+        rows = [along(A, random[1], random[0], False)[1:] for A in basis.to(leaf)]
+        return torch.stack([torch.cat([x, y.flatten()]) for x, y in rows], -1)
+
+    check_seen(torch.stack(moved, -1), torch.stack(turned, -1), anywhere)
     size = float(basis[0].norm())
     return out.detach().reshape(len(out), -1), torch.stack(columns, -1) / size
 
 
-def _defect_at(f: Callable[..., Any], law: Symmetry, X: Inputs) -> Callable[[Tensor], Tensor]:
-    """`(f(h x) - h f(x)) / |f|` on one axis, as a function of a matrix of space h."""
+def _numbers(law: Symmetry, X: Inputs) -> Tensor:
+    """All inputs that are real numbers, on one axis."""
+    return torch.cat([x.flatten() for _, x in law.slots(X) if _is_real(x)])
+
+
+def _is_real(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+def _on_copies(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, which may change its arguments."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _tree.map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
+        return f(*args, **kwargs)
+
+    return call
+
+
+def _change_at(f: Callable[..., Any], law: Symmetry, X: Inputs) -> Callable[[Tensor], Tensor]:
+    """`(f(g x) - g f(x)) / |f|` on one axis, as a function of an element g."""
     with torch.no_grad():
         out = law.call(f, X)
-    size, more = out.double().norm(), law.group.matrix_dim - law.group.n  # type: ignore[attr-defined]
+    size = out.double().norm()
 
-    def defect(h: Tensor) -> Tensor:
-        g = torch.block_diag(h, *torch.eye(more, dtype=h.dtype)).to(out)
+    def change(g: Tensor) -> Tensor:
+        g = g.to(out)
         return ((law.call(f, law.act(g, X)) - law.act_output(g, out, X)) / size).flatten().double()
 
-    return defect
+    return change
+
+
+def _defect_at(f: Callable[..., Any], law: Symmetry, X: Inputs) -> Callable[[Tensor], Tensor]:
+    """The same as a function of a matrix of space h."""
+    change, more = _change_at(f, law, X), law.group.matrix_dim - law.group.n  # type: ignore[attr-defined]
+    return lambda h: change(torch.block_diag(h, *torch.eye(more, dtype=h.dtype)))
 
 
 @torch.no_grad()

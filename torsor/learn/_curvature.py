@@ -49,7 +49,7 @@ def curvature(
     *,
     layers: Mapping[str, nn.Module] | None = None,
 ) -> Curvature:
-    """The generalised Gauss-Newton matrix of each linear layer, Kronecker-factored, summed over samples.
+    """The generalised Gauss-Newton matrix of each linear layer, Kronecker-factored, summed over samples and calls.
 
     Arguments:
         model: called with the inputs of each batch; returns one tensor, (B, ...) or logits (B, classes).
@@ -75,7 +75,7 @@ def curvature(
         raise ValueError(f'likelihood must be "gaussian" or "categorical"; got {likelihood!r}')
     if layers is None:
         layers = {name: m for name, m in model.named_modules() if _is_linear(m)}
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    seen: list[tuple[str, Tensor, Tensor]] = []
     hooks = [layer.register_forward_hook(_recorder(name, seen)) for name, layer in layers.items()]
     A: dict[str, Any] = dict.fromkeys(layers, 0.0)
     G: dict[str, Any] = dict.fromkeys(layers, 0.0)
@@ -88,19 +88,19 @@ def curvature(
             seen.clear()
             with torch.enable_grad():
                 out = predict(model, batch.inputs)
-            missing = [name for name in layers if name not in seen]
+            missing = [name for name in layers if name not in {called for called, _, _ in seen}]
             if missing:
                 raise ValueError(f"the model does not call its layer {missing[0]}, so it has no curvature")
             samples += len(batch)
             numbers += out.numel()
             if likelihood == "gaussian":
                 squares += float((out.detach() - batch.targets).square().sum())
-            for name, (x, _) in seen.items():
+            for name, x, _ in seen:
                 A[name] = A[name] + x.mT @ x
                 rows[name] += len(x)
             for column in _columns(out, likelihood):
-                grads = torch.autograd.grad(out, [y for _, y in seen.values()], column, retain_graph=True)
-                for name, grad in zip(seen, grads, strict=True):
+                grads = torch.autograd.grad(out, [y for _, _, y in seen], column, retain_graph=True)
+                for (name, _, _), grad in zip(seen, grads, strict=True):
                     g = _as_rows(grad, layers[name])
                     G[name] = G[name] + g.mT @ g
     finally:
@@ -132,9 +132,11 @@ def _columns(out: Tensor, likelihood: str) -> Iterable[Tensor]:
         yield torch.randn_like(out).sign() / FEW**0.5
 
 
-def _recorder(name: str, seen: dict[str, tuple[Tensor, Tensor]]) -> Any:
-    def record(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        seen[name] = _inputs(args[0].detach(), layer), out
+def _recorder(name: str, seen: list[tuple[str, Tensor, Tensor]]) -> Any:
+    def record(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        out = out if out.requires_grad else out.requires_grad_()  # of a frozen layer
+        seen.append((name, _inputs(args[0].detach(), layer), out))
+        return out.clone()  # what is done to it in place, as by nn.ReLU(inplace=True), happens to the copy
 
     return record
 

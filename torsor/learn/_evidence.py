@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,6 +158,18 @@ def forbidden_of(bases: Sequence[EquivariantBasis], i: int) -> Tensor:
     return torch.stack([torch.eye(len(q), dtype=q.dtype, device=q.device) - q @ q.mT for q in Q])
 
 
+def check_types(layers: Mapping[str, Any], places: Sequence[int]) -> None:
+    """Refuse groups, by their places among those of the layers, under which a layer falls into different tensors."""
+    for name, layer in layers.items():
+        for all_bases in (layer.reps.bases, layer.reps.bias_bases):
+            if len({_order(all_bases[g]) for g in places}) > 1:
+                groups = tuple(layer.reps.groups[g] for g in places)
+                raise ValueError(
+                    f"groups must have the same tensor types in {name or 'the layer'} for EvidenceRule; got {groups}:"
+                    " take PowerRule"
+                )
+
+
 def shares_of(per: PERegularizer, found: Curvature) -> list[Share]:
     """The unknowns of all layers, block by block. Biases are blocks of their own.
 
@@ -185,8 +197,6 @@ def _shares_of_layer(layer: Any, inputs: Tensor, outputs: Tensor, per: PERegular
         W = weight.detach().double()
         W = W if W.ndim == 2 else W.unsqueeze(-1)
         bases = [all_bases[g] for g in places]
-        if len({_order(b) for b in bases}) > 1:
-            raise ValueError(f"EvidenceRule needs groups with the same tensor types; got {per.groups}")
         rows, columns = bases[0].rep_out.canonical(bases[0].group), bases[0].rep_in.canonical(bases[0].group)
         G = outputs[rows.permutation][:, rows.permutation]
         A = A[columns.permutation][:, columns.permutation]

@@ -208,10 +208,10 @@ def check_groups(groups: Sequence[Group]) -> tuple[Group, ...]:
     return found
 
 
-def check_finite(weight: Tensor, name: str) -> None:
+def check_finite(values: Tensor, name: str, what: str = "weight") -> None:
     """Refuse weights that are not finite."""
-    if not bool(weight.isfinite().all()):
-        raise ValueError(f"the weight of {name or 'the layer'} must be finite; it holds NaN or infinity")
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"the {what} of {name or 'the layer'} must be finite; it holds NaN or infinity")
 
 
 def symmetry_scores(left: Tensor, whole: Tensor, ranks: Tensor, unknowns: int) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torsor.groups import Group
-from torsor.learn._evidence import EvidenceRule
+from torsor.learn._evidence import EvidenceRule, check_types
 from torsor.learn._layer_reps import LayerReps, check_finite, check_groups, matrix_of
 from torsor.learn._strengths import StrengthRule, Strengths, check_rule, end_of_epoch
 from torsor.learn._symmetry_report import SymmetryReport, report
@@ -41,7 +41,8 @@ class PERegularizer(nn.Module):
         history: for each epoch the `epoch`, the `residuals` and the `strengths`.
 
     Raises:
-        ValueError: no layer has representations, groups that they do not have, weights that are not finite.
+        ValueError: no layer has representations, groups that they do not have, weights that are not finite, groups
+            with different tensor types for `EvidenceRule`.
 
     Warns where a candidate says nothing or depends on the coordinates, and where one candidate contains another.
 
@@ -78,7 +79,7 @@ class PERegularizer(nn.Module):
                 " SoftEMLP, or take SampledRegularizer, which needs none"
             )
         for name, layer in layers.items():
-            check_finite(matrix_of(layer, name), name)
+            _check_layer(layer, name)
         self._model, self._layers = (model,), layers  # not registered: the parameters are the model's
         held = _common_groups(layers)
         self.groups = held if groups is None else check_groups([_group_of(g) for g in groups])
@@ -86,6 +87,8 @@ class PERegularizer(nn.Module):
             raise ValueError(f"groups must be among those of the layers, {held}; got {missing[0]} too")
         self.include_bias = include_bias
         self.rule: StrengthRule = check_rule(strengths, EvidenceRule())
+        if isinstance(self.rule, EvidenceRule):
+            check_types(layers, [held.index(g) for g in self.groups])
         _warn(layers, self.groups, held)
         start = self.rule.start(len(self.groups))
         like = next(model.parameters())
@@ -137,7 +140,7 @@ class PERegularizer(nn.Module):
             stats: what the rule asks for: `curvature` for `EvidenceRule`.
         """
         for name, layer in self._layers.items():
-            check_finite(matrix_of(layer, name), name)
+            _check_layer(layer, name)
         return end_of_epoch(self, self.residuals().sum(0), epoch, n_epochs, **stats)
 
     @torch.no_grad()
@@ -189,6 +192,13 @@ def _group_of(candidate: Group | Symmetry) -> Group:
 def _reps_of(layer: nn.Module) -> LayerReps | None:
     reps = getattr(layer, "reps", None)
     return reps if isinstance(reps, LayerReps) else None
+
+
+def _check_layer(layer: nn.Module, name: str) -> None:
+    """Refuse a layer with a weight or a bias that is not finite."""
+    check_finite(matrix_of(layer, name), name)
+    if isinstance(layer.bias, Tensor):
+        check_finite(layer.bias, name, "bias")
 
 
 def _common_groups(layers: Mapping[str, nn.Module]) -> tuple[Group, ...]:

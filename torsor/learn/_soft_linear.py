@@ -21,14 +21,15 @@ class SoftLinear(nn.Linear):
     """A linear layer with a free weight that knows how far it is from commuting with each of several groups.
 
     The weight starts orthogonal, the bias uniform in (0, 1)/sqrt(dim_out), as in the paper. A penalty then takes most
-    of the weight away, and what is left is small: `start="equivariant"` begins where a network that is equivariant by
-    construction does.
+    of the weight away, and what is left is small: `start="equivariant"` begins with the weight of a network that is
+    equivariant by construction. The bias starts as ever.
 
     Arguments:
         rep_in, rep_out: representations of inputs and outputs.
         groups: the candidates.
         start: `"orthogonal"`; `"equivariant"`, the part of that which commutes with all groups (with the first, if
-            they are not all groups of matrices), as large as a free weight; `"halfsoft"`, the mean of the free weight
+            they are not all groups of matrices), as large as a free weight, or all of it where nothing commutes with
+            them; `"halfsoft"`, the mean of the free weight
             and its projection on the maps of the first group; or `"rpp"`, the projection and a thousandth of the
             weight.
 
