@@ -29,6 +29,17 @@ def relative_error(f, rep_in, rep_out, group, dtype):
     return float(((moved - expected).norm(dim=1) / size).mean())
 
 
+def test_soft_networks_start_equivariant_where_the_groups_act_orthogonally():
+    def away(groups, **options):
+        net = SoftEMLP(2 * V, V, groups, channels=20, layers=1, **options)
+        return PERegularizer(net, strengths=Fixed(1.0), include_bias=False)().item()
+
+    assert away([O2xy]) < 1e-8
+    assert away([O2xy], start="orthogonal") > 1
+    with pytest.warns(UserWarning, match="not orthogonal"):
+        assert away([Scaling(3)]) > 1
+
+
 @pytest.mark.parametrize("group", COMPACT + OTHERS, ids=str)
 def test_hard_networks_are_equivariant_for_every_group(group):
     rep_in, rep_out = 2 * Scalar() + 2 * V + V.dual, V + Scalar() + T(1, 1)

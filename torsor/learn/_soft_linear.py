@@ -29,9 +29,8 @@ class SoftLinear(nn.Linear):
         groups: the candidates.
         start: `"orthogonal"`; `"equivariant"`, the part of that which commutes with all groups (with the first, if
             they are not all groups of matrices), as large as a free weight, or all of it where nothing commutes with
-            them; `"halfsoft"`, the mean of the free weight
-            and its projection on the maps of the first group; or `"rpp"`, the projection and a thousandth of the
-            weight.
+            them; `"halfsoft"`, the mean of the free weight and its projection on the maps of the first group; or
+            `"rpp"`, the projection and a thousandth of the weight.
 
     Shapes: `(..., dim_in)` to `(..., dim_out)`.
 

@@ -89,7 +89,8 @@ class SoftEMLP(_TensorNetwork):
             products, which commutes with no rotation.
         outer: with outer products of tensors.
         start: of the linear layers, as in `SoftLinear`. `"orthogonal"` is the start of the paper: a penalty that asks
-            for much takes most of it away, and the network learns slowly from there.
+            for much takes most of it away, and the network learns slowly from there. By default `"equivariant"` for
+            groups that act orthogonally; under others, such as scalings, too little commutes to start from.
 
     Shapes: `(..., dim_in)` to `(..., dim_out)`.
 
@@ -116,8 +117,10 @@ class SoftEMLP(_TensorNetwork):
         max_rank: int = 2,
         gate: str = "hard",
         outer: bool = True,
-        start: str = "equivariant",
+        start: str | None = None,
     ) -> None:
+        if start is None:
+            start = "equivariant" if all(map(acts_orthogonally, check_groups(groups))) else "orthogonal"
         check_start(start)
 
         def linear(a: Rep, b: Rep) -> nn.Module:

@@ -104,7 +104,7 @@ PAPERS = (
         "2306.00356",
         "torsor.learn",
         "complete",
-        "penalties, strengths, networks, discovery without candidates; by evidence as good as the right hard constraint",
+        "penalties, strengths, networks, discovery without candidates; by evidence as good as the right constraint",
     ),
     Paper(
         5,
