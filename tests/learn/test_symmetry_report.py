@@ -17,7 +17,9 @@ GROUPS = (O2xy, O2yz, O2xz)
 def network(towards=None, gate="hard"):
     """A soft network, its layers projected on the maps of one candidate."""
     torch.manual_seed(0)
-    net = learn.SoftEMLP(2 * V + Scalar(), V + T(2), GROUPS, channels=30, layers=1, gate=gate).double()
+    net = learn.SoftEMLP(
+        2 * V + Scalar(), V + T(2), GROUPS, channels=30, layers=1, gate=gate, start="orthogonal"
+    ).double()
     if towards is not None:
         for layer in (net.net[0].linear if gate == "hard" else net.net[0], net.net[-1]):
             with torch.no_grad():
