@@ -61,11 +61,19 @@ def milliseconds(*calls: Callable[[], object], repeats: int = 15, warmup: int = 
     return [statistics.median(taken) for taken in times]
 
 
+PEAK = """
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+"""
+"""Defines the peak of resident memory in bytes, on Linux. `ru_maxrss` would begin at that of the parent process."""
+
+
 def peak_megabytes(code: str) -> float:
     """Peak resident memory in MB of a fresh interpreter that runs `code`, less what importing torch alone takes."""
-    report = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    report = f"\n{PEAK}\nprint(peak())"
     lean, full = (fresh_python(part + report) for part in ("import torch", "import torch\n" + code))
-    return (float(full) - float(lean)) / 1024
+    return (float(full) - float(lean)) / 1e6
 
 
 def fresh_python(code: str) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from benchmarks._harness import THREADS, Row, fresh_python, peak_megabytes
+from benchmarks._harness import PEAK, THREADS, Row, fresh_python, peak_megabytes
 from torsor.build.so3 import SparseTensorProduct, gaunt_matrix, gaunt_product, wigner_3j
 from torsor.build.so3._product import Backend
 
@@ -230,7 +230,7 @@ def _chunks() -> list[Row]:
     rows = []
     for samples in (4096, 16384):
         for backend in ("compiled", "grid"):
-            used = float(fresh_python(CHUNKS.format(samples=samples, backend=backend)))
+            used = float(fresh_python(CHUNKS.format(peak=PEAK, samples=samples, backend=backend)))
             what = f"extra memory, {backend}, chunk=256, L=4, {samples} rows of {CHANNELS} channels"
             rows.append(Row(what, used, 64.0, "64 MiB", unit="MiB", bar=1.0))
     return rows
@@ -238,6 +238,7 @@ def _chunks() -> list[Row]:
 
 CHUNKS = """
 import resource, torch
+{peak}
 from torsor.build.so3 import GauntTensorProduct
 torch.set_grad_enabled(False)
 irreps = "64x0e+64x1o+64x2e+64x3o+64x4e"
@@ -247,8 +248,7 @@ layer(x[:1], y[:1])  # tables and kernels
 now = lambda: int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 before = now()
 out = layer(x, y)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print((peak - before - out.nbytes) / 2**20)
+print((peak() - before - out.nbytes) / 2**20)
 """
 
 

@@ -4,6 +4,7 @@ import importlib
 import json
 
 import pytest
+import torch
 
 from benchmarks import __main__ as bench
 from benchmarks import _harness
@@ -25,6 +26,12 @@ def test_a_row_compares_with_its_peer():
 def test_every_benchmark_can_be_run():
     for name in bench.names():
         assert callable(importlib.import_module(f"benchmarks.{name}").run), name
+
+
+def test_the_peak_of_a_process_is_its_own():
+    here = torch.ones(100_000_000)  # a child of a large process starts small
+    assert _harness.peak_megabytes("x = torch.ones(25_000_000)") > 90
+    assert len(here)
 
 
 @pytest.mark.parametrize(("bar", "code"), [(2.0, 0), (1.0, 1)])
