@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from benchmarks._harness import PEAK, THREADS, Row, fresh_python, peak_megabytes
-from torsor.build.so3 import SparseTensorProduct, gaunt_matrix, gaunt_product, wigner_3j
+from torsor.build.so3 import GauntTensorProduct, SparseTensorProduct, gaunt_matrix, gaunt_product, wigner_3j
 from torsor.build.so3._product import Backend
 
 ROWS, CHANNELS = 64, 64
@@ -41,6 +41,8 @@ def _forward(L: int, dtype: torch.dtype) -> list[Row]:
     x, y = torch.randn(2, ROWS, CHANNELS, (L + 1) ** 2, dtype=dtype)
     theirs, flat = _e3nn(L, dtype), [_flat(v, L) for v in (x, y)]
     ours = SparseTensorProduct.from_e3nn(theirs)
+    irreps = str(theirs.irreps_in1)
+    layer = GauntTensorProduct(irreps, irreps, irreps, antisymmetric=False, backend="grid").to(dtype)
     cue = _cuequivariance(L, dtype)
     with torch.no_grad():
         calls: list[Call] = [
@@ -50,10 +52,11 @@ def _forward(L: int, dtype: torch.dtype) -> list[Row]:
             lambda: gaunt_product(x, y, L, backend="fourier"),
             lambda: gaunt_product(x, y, L, backend="compiled"),
             lambda: ours(*flat),
+            lambda: layer(*flat),
         ]
         if cue is not None:
             calls.append(cue)
-        e3nn, grid, other, fourier, compiled, sparse, *cues = _times(*calls)
+        e3nn, grid, other, fourier, compiled, sparse, converted, *cues = _times(*calls)
     entries = gaunt_matrix(L, L, L, sparse=True)._nnz()
     floor = ROWS * CHANNELS * (2 * entries + (L + 1) ** 4) / _flops(dtype)
     at = f"L={L}, {str(dtype)[6:]}, forward"
@@ -66,6 +69,13 @@ def _forward(L: int, dtype: torch.dtype) -> list[Row]:
         Row(f"Gaunt product, compiled, {at}", compiled, e3nn, "e3nn uuu", bar=1 / 20 if L > 1 and single else 1.0),
         Row(f"Gaunt product, compiled, {at}", compiled, floor, "floor of FLOPs", bar=3.0 if L > 1 and single else None),
         Row(f"exact CG in e3nn's layout, compiled, {at}", sparse, e3nn, "e3nn uuu", bar=1 / 2.5 if L > 1 else 1.0),
+        Row(
+            f"Gaunt layer in e3nn's layout, PyTorch (grid), {at}",
+            converted,
+            e3nn,
+            "e3nn uuu",
+            bar=1 / 2.5 if L > 1 else 1.0,
+        ),
     ]
     if cues:
         peer = "cuequivariance"
