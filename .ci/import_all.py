@@ -17,9 +17,11 @@ if not (home / "py.typed").exists():
     sys.exit("py.typed is missing from the wheel")
 for name in torsor.__all__:
     getattr(torsor, name)
-modules = [
-    module.name for module in pkgutil.walk_packages([str(home)], "torsor.") if not module.name.endswith("__main__")
-]
+NOT_HERE = {"torsor.__main__", "torsor.build.so3._triton"}  # runs the command; needs Triton, which comes with CUDA
+found = {module.name for module in pkgutil.walk_packages([str(home)], "torsor.")}
+if NOT_HERE - found:
+    sys.exit(f"{', '.join(NOT_HERE - found)} is missing from the wheel")
+modules = sorted(found - NOT_HERE)
 for name in modules:
     importlib.import_module(name)
 print(f"torsor {torsor.__version__}: {len(modules)} modules imported from the wheel")
