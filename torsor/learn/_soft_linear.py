@@ -54,7 +54,8 @@ class SoftLinear(nn.Linear):
         self, rep_in: Rep, rep_out: Rep, groups: Sequence[Group], *, bias: bool = True, start: str = "orthogonal"
     ) -> None:
         reps = LayerReps(rep_in, rep_out, groups)
-        check_start(start)
+        if start not in STARTS:
+            raise ValueError(f"start must be one of {', '.join(STARTS)}; got {start!r}")
         super().__init__(reps.shape[1], reps.shape[0], bias=bias)
         self.reps = reps.to(self.weight.device, self.weight.dtype)
         start_orthogonal(self.weight, self.bias)
@@ -196,12 +197,6 @@ class RPPLinear(nn.Module):
             return torch.stack([p.square().sum() for p in layer.parameters()]).sum()
 
         return -square(self.equivariant) / (2 * self.sigma_equiv**2) - square(self.free) / (2 * self.sigma_basic**2)
-
-
-def check_start(start: str) -> None:
-    """Refuse the name of a start that is none."""
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {', '.join(STARTS)}; got {start!r}")
 
 
 def _commuting(weight: Tensor, reps: LayerReps) -> Tensor:

@@ -13,7 +13,7 @@ from torsor.actions._algebra import acts_orthogonally
 from torsor.groups import Group
 from torsor.learn._layer_reps import check_groups
 from torsor.learn._relaxed import RelaxedLinear
-from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear, check_start
+from torsor.learn._soft_linear import EquivariantLinear, RPPLinear, SoftLinear
 from torsor.learn._tensor_layers import WEIGHT, Gate, Products, gated
 
 GATES = ("hard", "rpp", "plain")
@@ -121,7 +121,6 @@ class SoftEMLP(_TensorNetwork):
     ) -> None:
         if start is None:
             start = "equivariant" if all(map(acts_orthogonally, check_groups(groups))) else "orthogonal"
-        check_start(start)
 
         def linear(a: Rep, b: Rep) -> nn.Module:
             return SoftLinear(a, b, groups, start=start)
